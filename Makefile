@@ -1,0 +1,45 @@
+# make demo: build, install, fit sleepstudy.   make test: everything that must pass.
+# Needs Python >= 3.11 (with venv), a C toolchain and cargo. CARGO_TARGET_DIR may point to a cache outside the clone.
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+SOURCES := Cargo.toml Cargo.lock pyproject.toml $(shell find crates src -name '*.rs' -o -name '*.toml' -o -name '*.py' -o -name '*.csv')
+
+.PHONY: demo test lint build clean reference bench
+
+demo: $(VENV)/.built
+	@$(BIN)/python -m mixwell.demo
+
+test: $(VENV)/.test
+	cargo test --workspace --release --quiet
+	$(BIN)/python -m pytest -n 2
+
+lint: $(VENV)/.lint
+	cargo fmt --check
+	cargo clippy --workspace --all-targets --release -- -D warnings
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+build: $(VENV)/.built
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --upgrade pip
+
+# A non-editable install: what is tested is what a user gets.
+$(VENV)/.built: $(BIN)/python $(SOURCES)
+	$(BIN)/pip install --quiet --disable-pip-version-check .
+	@touch $@
+
+$(VENV)/.test: $(VENV)/.built pyproject.toml
+	$(BIN)/pip install --quiet --disable-pip-version-check --group test
+	@touch $@
+
+$(VENV)/.lint: $(VENV)/.test
+	$(BIN)/pip install --quiet --disable-pip-version-check --group lint
+	@touch $@
+
+clean:
+	rm -rf $(VENV) target

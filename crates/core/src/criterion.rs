@@ -1,0 +1,230 @@
+//! The profiled criterion f(theta), its gradient and its average-information Hessian.
+//!
+//! ```text
+//!   f = log|M| [+ log|X'H^-1 X|] + nu (1 + log(2 pi r2 / nu)) - sum log w        nu = n (ML) or n - p (REML)
+//!   G_t = df/dSigma_t = sum_j Z_tj'P Z_tj - (nu / r2) sum_j (Z_tj'e)(Z_tj'e)'
+//!   df/dtheta_i = tr(G Sigma_i)           Hessian ~ AI + tr(G Sigma_ij)
+//!   AI_ij = nu w_i'P w_j / r2 - nu (e'w_i)(e'w_j) / r2^2,     w_i = Z Sigma_i Z'e
+//! ```
+//!
+//! Sigma_i and Sigma_ij are the derivatives of a term's covariance in its parameters (structure.rs). All of it lives in
+//! q-space: the cost does not depend on the number of rows.
+
+use crate::cross::{Cross, Rows};
+use crate::dense;
+use crate::error::Error;
+use crate::factor::{Factor, Modes, Scale};
+use crate::term::TermShape;
+
+/// Below this share of its total variation the response counts as reproduced exactly.
+const EXACT: f64 = 1e-26;
+
+/// Cross-products with the parameter bookkeeping around them; immutable once built.
+#[derive(Debug, Clone)]
+pub struct Problem {
+    /// What the rows contributed.
+    pub cross: Cross,
+}
+
+/// Which derivatives to form, and in whose parameters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Frame {
+    /// theta of the standardised columns, in which the search runs.
+    Inner,
+    /// theta of the columns that the user wrote.
+    Outer,
+}
+
+/// First and second order information at one theta.
+#[derive(Debug, Clone)]
+pub struct Derivatives {
+    /// `df/dSigma_t`, k x k for each term, standardised columns.
+    pub g: Vec<Vec<f64>>,
+    /// `sum_j Z'PZ` of each term: the natural scale of its G.
+    pub size: Vec<Vec<f64>>,
+    /// Gradient in theta.
+    pub gradient: Vec<f64>,
+    /// Average information plus curvature, T x T.
+    pub hessian: Vec<f64>,
+    /// Average information alone: its diagonal is the scale of theta.
+    pub information: Vec<f64>,
+}
+
+impl Problem {
+    /// Sums the rows and checks that there is something to estimate.
+    pub fn new(rows: &Rows<'_>) -> Result<Problem, Error> {
+        let cross = Cross::from_rows(rows)?;
+        let m = cross.p + 1;
+        let residual = cross.xx[m * m - 1];
+        let scale: f64 = rows.y.iter().map(|v| (v - cross.fixed.y0).powi(2)).sum::<f64>()
+            * rows.weights.map_or(1.0, |w| w.iter().sum::<f64>() / w.len().max(1) as f64);
+        if residual <= EXACT * scale {
+            return Err(Error::ZeroResidual);
+        }
+        Ok(Problem { cross })
+    }
+
+    /// Number of parameters of all terms.
+    #[must_use]
+    pub fn n_theta(&self) -> usize {
+        self.cross.terms.iter().map(|t| t.structure.n_theta()).sum()
+    }
+
+    /// Degrees of freedom of the criterion.
+    #[must_use]
+    pub fn nu(&self, reml: bool) -> f64 {
+        (if reml { self.cross.n - self.cross.p } else { self.cross.n }) as f64
+    }
+
+    /// Each term with its slice of theta.
+    pub fn split<'a>(&'a self, theta: &'a [f64]) -> impl Iterator<Item = (&'a TermShape, &'a [f64])> {
+        let mut at = 0;
+        self.cross.terms.iter().map(move |term| {
+            let from = at;
+            at += term.structure.n_theta();
+            (term, &theta[from..at])
+        })
+    }
+
+    /// theta of standardised columns from the user's.
+    #[must_use]
+    pub fn inner(&self, theta: &[f64]) -> Vec<f64> {
+        self.split(theta).flat_map(|(term, t)| term.inner_theta(t)).collect()
+    }
+
+    /// theta of the user's columns from the standardised.
+    #[must_use]
+    pub fn outer(&self, theta: &[f64]) -> Vec<f64> {
+        self.split(theta).flat_map(|(term, t)| term.outer_theta(t)).collect()
+    }
+
+    /// lambda of each grouping factor: block diagonal over its terms.
+    fn scales(&self, inner: &[f64]) -> Vec<Scale> {
+        let mut lambdas: Vec<Vec<f64>> = self.cross.factor_k.iter().map(|k| vec![0.0; k * k]).collect();
+        for (term, theta) in self.split(inner) {
+            let (k, o) = (term.structure.k, term.offset);
+            let kf = self.cross.factor_k[term.factor];
+            let lambda = term.structure.lambda(theta);
+            for j in 0..k {
+                for i in j..k {
+                    lambdas[term.factor][(o + i) + (o + j) * kf] = lambda[i + j * k];
+                }
+            }
+        }
+        lambdas.into_iter().zip(&self.cross.factor_k).map(|(l, k)| Scale::new(l, *k)).collect()
+    }
+
+    /// Factors the problem at `inner` and returns the criterion; the factor is left in `factor`.
+    pub fn evaluate(&self, inner: &[f64], reml: bool, factor: &mut Factor) -> Result<f64, Error> {
+        factor.eliminate(&self.cross, self.scales(inner))?;
+        if factor.r2 <= 0.0 {
+            return Err(Error::ZeroResidual);
+        }
+        let nu = self.nu(reml);
+        let mut f = factor.log_det_m + nu * (1.0 + (2.0 * std::f64::consts::PI * factor.r2 / nu).ln());
+        if reml {
+            f += factor.log_det_x - 2.0 * self.cross.fixed.log_det;
+        }
+        Ok(f - self.cross.log_weights)
+    }
+
+    /// Derivatives at the point that `factor` was evaluated at; `theta` is in the parameters of `frame`.
+    #[must_use]
+    pub fn derivatives(&self, theta: &[f64], reml: bool, factor: &Factor, modes: &Modes, frame: Frame) -> Derivatives {
+        let c = &self.cross;
+        let ratio = self.nu(reml) / factor.r2;
+        let zpz = factor.invert(c, reml, false).zpz;
+        let scores = self.score_products(modes);
+        let (mut g, mut size) = (Vec::new(), Vec::new());
+        for term in &c.terms {
+            let (k, o, kf) = (term.structure.k, term.offset, c.factor_k[term.factor]);
+            let at = |l: usize| (o + l % k) + (o + l / k) * kf;
+            size.push((0..k * k).map(|l| zpz[term.factor][at(l)]).collect::<Vec<f64>>());
+            g.push(
+                (0..k * k)
+                    .map(|l| zpz[term.factor][at(l)] - ratio * scores[term.factor][at(l)])
+                    .collect::<Vec<f64>>(),
+            );
+        }
+        let n_theta = self.n_theta();
+        let mut gradient = Vec::with_capacity(n_theta);
+        let mut curvature = vec![0.0; n_theta * n_theta];
+        let mut directions = Vec::with_capacity(n_theta);
+        let mut first = 0;
+        for (t, (term, theta)) in self.split(theta).enumerate() {
+            let (s, k) = (&term.structure, term.structure.k);
+            let own = match frame {
+                Frame::Inner => g[t].clone(),
+                Frame::Outer => TermShape::congruent(&g[t], &term.forth, k),
+            };
+            for i in 0..theta.len() {
+                let d = s.d_sigma(theta, i);
+                gradient.push(d.iter().zip(&own).map(|(x, y)| x * y).sum());
+                for j in 0..theta.len() {
+                    curvature[(first + i) + (first + j) * n_theta] = s.curvature(theta, &own, i, j);
+                }
+                directions.push(match frame {
+                    Frame::Inner => d,
+                    Frame::Outer => TermShape::congruent(&d, &dense::transpose(&term.forth, k), k),
+                });
+            }
+            first += theta.len();
+        }
+        let information = self.information(&directions, reml, factor, modes);
+        let hessian = information.iter().zip(&curvature).map(|(a, b)| a + b).collect();
+        Derivatives { g, size, gradient, hessian, information }
+    }
+
+    /// `sum_j (Z_j'e)(Z_j'e)'` of each grouping factor.
+    fn score_products(&self, modes: &Modes) -> Vec<Vec<f64>> {
+        let c = &self.cross;
+        let mut out: Vec<Vec<f64>> = c.factor_k.iter().map(|k| vec![0.0; k * k]).collect();
+        for e in 0..c.n_nodes() {
+            let k = c.k(e);
+            let s = &modes.ze[c.q[e]..c.q[e + 1]];
+            let sum = &mut out[c.factor_of[e] as usize];
+            for j in 0..k {
+                for i in 0..k {
+                    sum[i + j * k] += s[i] * s[j];
+                }
+            }
+        }
+        out
+    }
+
+    /// Average information for the given directions dSigma/dtheta_i (standardised columns), T x T.
+    fn information(&self, directions: &[Vec<f64>], reml: bool, factor: &Factor, modes: &Modes) -> Vec<f64> {
+        let c = &self.cross;
+        let n_dir = directions.len();
+        if n_dir == 0 {
+            return Vec::new();
+        }
+        let mut ct = vec![0.0; n_dir * c.n_random()];
+        let mut ew = vec![0.0; n_dir];
+        let mut first = 0;
+        for term in &c.terms {
+            let (k, o) = (term.structure.k, term.offset);
+            let own = first..first + term.structure.n_theta();
+            for e in &c.node_of[term.factor] {
+                let at = c.q[*e as usize] + o;
+                let s = &modes.ze[at..at + k];
+                for d in own.clone() {
+                    for i in 0..k {
+                        let v: f64 = (0..k).map(|j| directions[d][i + j * k] * s[j]).sum();
+                        ct[d + (at + i) * n_dir] = v;
+                        ew[d] += v * s[i];
+                    }
+                }
+            }
+            first = own.end;
+        }
+        let (nu, r2) = (self.nu(reml), factor.r2);
+        let mut ai = factor.quadratic(c, &ct, n_dir);
+        for j in 0..n_dir {
+            for i in 0..n_dir {
+                ai[i + j * n_dir] = nu * (ai[i + j * n_dir] / r2 - ew[i] * ew[j] / (r2 * r2));
+            }
+        }
+        ai
+    }
+}

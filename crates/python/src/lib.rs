@@ -1,0 +1,358 @@
+//! The bridge: arrays in, records out, errors mapped. No mathematics here.
+//!
+//! Rows are borrowed from NumPy while the cross-products are summed; the interpreter lock is released for everything that takes time.
+
+use mixwell_core::{Error, Kind, Optimum, Options, Problem, Rows, Solution, Structure, Term};
+use numpy::ndarray::{Array1, Array2, Array3};
+use numpy::{IntoPyArray, PyArray1, PyArrayMethods, PyReadonlyArray1};
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyList};
+
+/// Errors of the core become `mixwell.errors.MixwellError` with a code of the MW-N section.
+fn raise(py: Python<'_>, error: &Error) -> PyErr {
+    let fields = PyDict::new(py);
+    let (code, set) = match error {
+        Error::Shape { .. } => ("MW-N01", fields.set_item("detail", error.to_string())),
+        Error::NotFinite { what } => ("MW-N02", fields.set_item("what", what)),
+        Error::NotPositiveDefinite { block, .. } => ("MW-N03", fields.set_item("block", block)),
+        Error::ZeroResidual => ("MW-N04", Ok(())),
+        Error::NoDegreesOfFreedom { n, p } => {
+            ("MW-N05", fields.set_item("n", n).and_then(|()| fields.set_item("p", p)))
+        }
+    };
+    let made = set
+        .and_then(|()| py.import("mixwell.errors"))
+        .and_then(|m| m.getattr("error"))
+        .and_then(|f| f.call((code,), Some(&fields)));
+    match made {
+        Ok(value) => PyErr::from_value(value),
+        Err(_) => PyValueError::new_err(error.to_string()),
+    }
+}
+
+type Values<'py> = PyReadonlyArray1<'py, f64>;
+
+fn contiguous<'a>(a: &'a Values<'_>, what: &str) -> PyResult<&'a [f64]> {
+    a.as_slice().map_err(|_| PyValueError::new_err(format!("{what} must be contiguous")))
+}
+
+fn parse_structure(name: &str, homogeneous: bool, k: usize) -> PyResult<Structure> {
+    let kind = match name {
+        "us" => Kind::Unstructured,
+        "diag" => Kind::Diagonal,
+        "cs" => Kind::CompoundSymmetry,
+        "ar1" => Kind::Ar1,
+        _ => return Err(PyValueError::new_err(format!("unknown covariance structure {name:?}"))),
+    };
+    // One column needs no structure but its variance.
+    let kind = if k == 1 { Kind::Diagonal } else { kind };
+    Ok(Structure { kind, homogeneous: homogeneous && kind != Kind::Unstructured, k })
+}
+
+/// A random-effects term: codes, columns (None: all ones), covariance structure.
+#[pyclass(frozen, name = "Term", module = "mixwell._core")]
+struct PyTerm {
+    codes: Py<PyArray1<i32>>,
+    n_levels: usize,
+    columns: Vec<Option<Py<PyArray1<f64>>>>,
+    structure: Structure,
+}
+
+#[pymethods]
+impl PyTerm {
+    #[new]
+    fn new(
+        codes: Py<PyArray1<i32>>,
+        n_levels: usize,
+        columns: Vec<Option<Py<PyArray1<f64>>>>,
+        structure: &str,
+        homogeneous: bool,
+    ) -> PyResult<Self> {
+        let structure = parse_structure(structure, homogeneous, columns.len())?;
+        Ok(PyTerm { codes, n_levels, columns, structure })
+    }
+}
+
+/// Where the search ended and how it got there.
+#[pyclass(frozen, get_all, name = "Optimum", module = "mixwell._core")]
+struct PyOptimum {
+    theta: Py<PyAny>,
+    criterion: f64,
+    gradient: Py<PyAny>,
+    hessian: Py<PyAny>,
+    promised: f64,
+    evaluations: usize,
+    converged: bool,
+    cone: Py<PyList>,
+    trace: Py<PyList>,
+}
+
+/// What follows from theta. Arrays by term: b (J, k), condvar_unscaled (J, k, k), b_x (J, k, p), lambdas (k, k).
+#[pyclass(frozen, get_all, name = "Solution", module = "mixwell._core")]
+struct PySolution {
+    beta: Py<PyAny>,
+    vcov_unscaled: Py<PyAny>,
+    b: Py<PyList>,
+    condvar_unscaled: Py<PyList>,
+    b_x: Py<PyList>,
+    lambdas: Py<PyList>,
+    r2: f64,
+    sigma2: f64,
+    logdet_m: f64,
+    logdet_x: f64,
+    schur: Py<PyAny>,
+    schur_y: Py<PyAny>,
+}
+
+/// Cross-products of one model and all that follows from them.
+#[pyclass(frozen, name = "Problem", module = "mixwell._core")]
+struct PyProblem {
+    inner: Problem,
+}
+
+fn square(py: Python<'_>, values: &[f64], k: usize) -> Py<PyAny> {
+    Array2::from_shape_fn((k, k), |(i, j)| values[i + j * k]).into_pyarray(py).into_any().unbind()
+}
+
+fn vector(py: Python<'_>, values: &[f64]) -> Py<PyAny> {
+    Array1::from(values.to_vec()).into_pyarray(py).into_any().unbind()
+}
+
+#[pymethods]
+impl PyProblem {
+    #[new]
+    fn new(
+        py: Python<'_>,
+        y: Values<'_>,
+        columns: Vec<Option<Values<'_>>>,
+        terms: Vec<PyRef<'_, PyTerm>>,
+        weights: Option<Values<'_>>,
+    ) -> PyResult<Self> {
+        let x = columns
+            .iter()
+            .map(|c| c.as_ref().map(|c| contiguous(c, "a column of X")).transpose())
+            .collect::<PyResult<Vec<_>>>()?;
+        let borrowed: Vec<_> = terms
+            .iter()
+            .map(|t| {
+                let columns = t.columns.iter().map(|c| c.as_ref().map(|c| c.bind(py).readonly())).collect::<Vec<_>>();
+                (t.codes.bind(py).readonly(), columns)
+            })
+            .collect();
+        let mut built = Vec::with_capacity(terms.len());
+        for (term, (codes, columns)) in terms.iter().zip(&borrowed) {
+            let codes = codes.as_slice().map_err(|_| PyValueError::new_err("codes must be contiguous"))?;
+            let columns = columns
+                .iter()
+                .map(|c| c.as_ref().map(|c| contiguous(c, "a column of Z")).transpose())
+                .collect::<PyResult<Vec<_>>>()?;
+            built.push(Term { codes, n_levels: term.n_levels, columns, structure: term.structure });
+        }
+        let rows = Rows {
+            y: contiguous(&y, "y")?,
+            x,
+            terms: built,
+            weights: weights.as_ref().map(|w| contiguous(w, "weights")).transpose()?,
+        };
+        let inner = py.detach(|| Problem::new(&rows)).map_err(|e| raise(py, &e))?;
+        Ok(PyProblem { inner })
+    }
+
+    #[getter]
+    fn n(&self) -> usize {
+        self.inner.cross.n
+    }
+
+    #[getter]
+    fn p(&self) -> usize {
+        self.inner.cross.p
+    }
+
+    #[getter]
+    fn q(&self) -> usize {
+        self.inner.cross.n_random()
+    }
+
+    #[getter]
+    fn n_theta(&self) -> usize {
+        self.inner.n_theta()
+    }
+
+    #[getter]
+    fn kept(&self) -> Vec<usize> {
+        self.inner.cross.fixed.kept.clone()
+    }
+
+    #[getter]
+    fn dropped(&self) -> Vec<usize> {
+        let fixed = &self.inner.cross.fixed;
+        (0..fixed.given).filter(|j| !fixed.kept.contains(j)).collect()
+    }
+
+    /// How the levels are eliminated: leading, chain and tail columns, and whether leading rows are dense.
+    #[getter]
+    fn blocks<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let c = &self.inner.cross;
+        let d = PyDict::new(py);
+        let lead = c.q[c.n_leading.min(c.n_nodes())];
+        d.set_item("leading", lead)?;
+        d.set_item("chain", c.q[c.n_sparse] - lead)?;
+        d.set_item("tail", c.n_tail())?;
+        d.set_item("dense", c.dense.is_some())?;
+        Ok(d)
+    }
+
+    fn gradient(&self, py: Python<'_>, theta: Values<'_>, reml: bool) -> PyResult<Py<PyAny>> {
+        Ok(self.derivatives(py, theta, reml)?.0)
+    }
+
+    fn criterion(&self, py: Python<'_>, theta: Values<'_>, reml: bool) -> PyResult<f64> {
+        let theta = self.checked(&theta)?;
+        py.detach(|| {
+            self.inner.evaluate(&self.inner.inner(&theta), reml, &mut mixwell_core::factor::Factor::default())
+        })
+        .map_err(|e| raise(py, &e))
+    }
+
+    /// Gradient and Hessian (average information plus curvature) at theta.
+    fn derivatives(
+        &self,
+        py: Python<'_>,
+        theta: Values<'_>,
+        reml: bool,
+    ) -> PyResult<(Py<PyAny>, Py<PyAny>)> {
+        let theta = self.checked(&theta)?;
+        let d = py
+            .detach(|| {
+                let mut factor = mixwell_core::factor::Factor::default();
+                self.inner.evaluate(&self.inner.inner(&theta), reml, &mut factor)?;
+                let modes = factor.modes(&self.inner.cross);
+                let frame = mixwell_core::criterion::Frame::Outer;
+                Ok(self.inner.derivatives(&theta, reml, &factor, &modes, frame))
+            })
+            .map_err(|e: Error| raise(py, &e))?;
+        Ok((vector(py, &d.gradient), square(py, &d.hessian, theta.len())))
+    }
+
+    fn optimize(
+        &self,
+        py: Python<'_>,
+        reml: bool,
+        start: Option<Values<'_>>,
+        max_evaluations: usize,
+    ) -> PyResult<PyOptimum> {
+        let start = start.map(|s| self.checked(&s)).transpose()?;
+        let options = Options { reml, start, max_evaluations };
+        let optimum = py.detach(|| self.inner.optimize(&options)).map_err(|e| raise(py, &e))?;
+        self.optimum(py, &optimum)
+    }
+
+    fn solve(
+        &self,
+        py: Python<'_>,
+        theta: Values<'_>,
+        reml: bool,
+        full: bool,
+    ) -> PyResult<PySolution> {
+        let theta = self.checked(&theta)?;
+        let solution = py.detach(|| self.inner.solve(&theta, reml, full)).map_err(|e| raise(py, &e))?;
+        self.solution(py, &solution)
+    }
+}
+
+impl PyProblem {
+    fn checked(&self, theta: &Values<'_>) -> PyResult<Vec<f64>> {
+        let theta = contiguous(theta, "theta")?;
+        let expected = self.inner.n_theta();
+        if theta.len() != expected {
+            return Err(PyValueError::new_err(format!(
+                "theta has {} values, the model has {expected}",
+                theta.len()
+            )));
+        }
+        Ok(theta.to_vec())
+    }
+
+    fn optimum(&self, py: Python<'_>, o: &Optimum) -> PyResult<PyOptimum> {
+        let cone = PyList::empty(py);
+        for (c, term) in o.cone.iter().zip(&self.inner.cross.terms) {
+            let k = term.structure.k;
+            let item = PyDict::new(py);
+            item.set_item("G", square(py, &c.g, k))?;
+            item.set_item("lambda", square(py, &c.lambda, k))?;
+            item.set_item("scale", c.scale)?;
+            item.set_item("stationarity", c.stationarity)?;
+            item.set_item("min_eigenvalue", c.min_eigenvalue)?;
+            cone.append(item)?;
+        }
+        let trace = PyList::empty(py);
+        for s in &o.trace {
+            let item = PyDict::new(py);
+            item.set_item("evaluation", s.evaluation)?;
+            item.set_item("criterion", s.criterion)?;
+            item.set_item("gradient_norm", s.gradient)?;
+            item.set_item("radius", s.radius)?;
+            item.set_item("predicted", s.predicted)?;
+            item.set_item("accepted", s.accepted)?;
+            item.set_item("kind", s.kind)?;
+            trace.append(item)?;
+        }
+        Ok(PyOptimum {
+            theta: vector(py, &o.theta),
+            criterion: o.criterion,
+            gradient: vector(py, &o.gradient),
+            hessian: square(py, &o.hessian, o.theta.len()),
+            promised: o.promised,
+            evaluations: o.evaluations,
+            converged: o.converged,
+            cone: cone.unbind(),
+            trace: trace.unbind(),
+        })
+    }
+
+    fn solution(&self, py: Python<'_>, s: &Solution) -> PyResult<PySolution> {
+        let (p, terms) = (self.inner.cross.p, &self.inner.cross.terms);
+        let (b, condvar, absorbed, lambdas) =
+            (PyList::empty(py), PyList::empty(py), PyList::empty(py), PyList::empty(py));
+        for (t, term) in terms.iter().enumerate() {
+            let (j, k) = (term.n_levels, term.structure.k);
+            b.append(Array2::from_shape_fn((j, k), |(l, i)| s.b[t][l * k + i]).into_pyarray(py))?;
+            lambdas.append(square(py, &s.lambdas[t], k))?;
+            if let Some(v) = s.condvar.get(t) {
+                let blocks = Array3::from_shape_fn((j, k, k), |(l, a, c)| v[l * k * k + a + c * k]);
+                condvar.append(blocks.into_pyarray(py))?;
+            }
+            if let Some(v) = s.absorbed.get(t) {
+                let columns = Array3::from_shape_fn((j, k, p), |(l, a, c)| v[(l * k + a) * p + c]);
+                absorbed.append(columns.into_pyarray(py))?;
+            }
+        }
+        Ok(PySolution {
+            beta: vector(py, &s.beta),
+            vcov_unscaled: square(py, &s.vcov, p),
+            b: b.unbind(),
+            condvar_unscaled: condvar.unbind(),
+            b_x: absorbed.unbind(),
+            lambdas: lambdas.unbind(),
+            r2: s.r2,
+            sigma2: s.sigma2,
+            logdet_m: s.log_det_m,
+            logdet_x: s.log_det_x,
+            schur: square(py, &s.schur, p),
+            schur_y: vector(py, &s.schur_y),
+        })
+    }
+}
+
+/// Version of the compiled core.
+#[pyfunction]
+fn version() -> &'static str {
+    env!("CARGO_PKG_VERSION")
+}
+
+#[pymodule(gil_used = false)]
+mod _core {
+    #[pymodule_export]
+    use super::{PyOptimum, PyProblem, PySolution, PyTerm, version};
+}

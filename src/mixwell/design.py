@@ -1,0 +1,429 @@
+"""Formula + table -> the numbers a fit needs: y, the columns of X, the random-effects terms, weights and offset.
+
+`build_design` reads the table once. The `Recipe` in its result makes the same columns from new data.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mixwell.columns import Encoder, Factor, Plan, State, encode, match_levels, plan
+from mixwell.errors import Note, error, note
+from mixwell.formula import Expr, Formula, Name, RandomTerm, Span, label, variables
+from mixwell.frame import Codes, Column, Frame, Labels, Mask, read_column
+from mixwell.groups import check_size, code_group, notes_on_groups, refuse_confounded
+
+__all__ = ["LOUD", "Design", "RandomDesign", "Recipe", "build_design"]
+
+Floats = NDArray[np.float64]
+Columns = tuple[Floats | None, ...]
+
+LOUD = frozenset({"MW-W01", "MW-W06"})
+"""Notes that the public functions also emit as a warning, because a user could be misled without."""
+
+
+@dataclass(frozen=True, slots=True)
+class RandomDesign:
+    """One random-effects term, ready for the core.
+
+    Attributes
+    ----------
+    group, factor_names
+        Label of the grouping factor, "batch:cask", and the columns it is made of.
+    levels, codes
+        Labels (tuples of labels for an interaction), and int32 codes (n,) into them; -1 for a level unknown to the
+        recipe or missing.
+    names, columns
+        The k columns that vary, each float64 (n,) or None for all ones.
+    structure, homogeneous, text
+        As in the formula.
+    """
+
+    group: str
+    factor_names: tuple[str, ...]
+    levels: Labels
+    codes: Codes
+    names: tuple[str, ...]
+    columns: Columns
+    structure: str
+    homogeneous: bool
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """What was learned from the training data: enough to make X, Z and the offset for other rows.
+
+    Each method takes a table (or a Frame) that has the columns it needs. Missing values become NaN in columns and
+    -1 in codes; a level of a fixed factor that was not in the training data is refused.
+    """
+
+    formula: Formula
+    states: dict[Expr, State]
+    fixed_plan: Plan
+    random_plans: tuple[Plan, ...]
+    levels: tuple[Labels, ...]
+    offset_column: str | None = None
+
+    def fixed(self, data: Any) -> Columns:
+        """Columns of X, each float64 (n,) or None for the intercept."""
+        used = [expr for term in self.formula.terms for expr in term.factors]
+        return encode(self._encoder(data, used), self.fixed_plan, intercept=self.formula.intercept)[1]
+
+    def random(self, data: Any) -> tuple[RandomDesign, ...]:
+        """Random-effects terms with the training levels."""
+        used = [expr for term in self.formula.random for expr in (*term.group, *_factors(term))]
+        encoder = self._encoder(data, used)
+        designs = []
+        for term, planned, levels in zip(self.formula.random, self.random_plans, self.levels, strict=True):
+            codes = _recode(encoder, term.group, levels)
+            designs.append(
+                _random_design(term, levels, codes, encode(encoder, planned, intercept=term.intercept))
+            )
+        return tuple(designs)
+
+    def offset(self, data: Any) -> Floats | None:
+        """Sum of the offset() terms and of the offset column; None without any."""
+        exprs = self.formula.offsets + ((Name(self.offset_column),) if self.offset_column is not None else ())
+        encoder = self._encoder(data, exprs)
+        return sum((encoder.numeric(expr) for expr in exprs), np.zeros(encoder.n)) if exprs else None
+
+    def response(self, data: Any) -> Floats:
+        """Values of the response (transformed as in the formula)."""
+        assert self.formula.response is not None
+        return self._encoder(data, (self.formula.response,)).numeric(self.formula.response)
+
+    def _encoder(self, data: Any, exprs: Iterable[Expr]) -> Encoder:
+        frame = Frame.from_data(data, [name for expr in exprs for name in variables(expr)])
+
+        def read(name: str) -> Column:
+            try:
+                return frame.column(name)
+            except KeyError:
+                raise error("MW-P02", column=name, available=list(frame.names)) from None
+
+        return Encoder(read, frame.n_rows, self.formula.text, states=self.states)
+
+
+@dataclass(frozen=True, slots=True)
+class Design:
+    """Everything a fit needs from the data.
+
+    Attributes
+    ----------
+    response, y
+        Label of the response; its n values.
+    names, columns
+        The p columns of X in R's order and spelling, each float64 (n,) or None for all ones.
+    assign, term_labels
+        Term of each column, 0 for the intercept and i for `term_labels[i - 1]`.
+    weights, offset
+        float64 (n,) or None.
+    random
+        Random-effects terms in formula order.
+    rows, n_rows
+        Mask (n_rows,) of the rows of the table that are used, None for all.
+    notes
+        Remarks to print with the fit.
+    recipe
+        Rebuilds X and Z for new data.
+    frame
+        The table as given.
+    """
+
+    formula: Formula
+    response: str
+    y: Floats
+    names: tuple[str, ...]
+    columns: Columns
+    assign: tuple[int, ...]
+    term_labels: tuple[str, ...]
+    weights: Floats | None
+    offset: Floats | None
+    random: tuple[RandomDesign, ...]
+    rows: Mask | None
+    n_rows: int
+    notes: tuple[Note, ...]
+    recipe: Recipe
+    frame: Frame
+
+    @property
+    def n(self) -> int:
+        """Rows used."""
+        return len(self.y)
+
+
+def build_design(
+    formula: Formula,
+    data: Any,
+    *,
+    weights: Any = None,
+    offset: Any = None,
+    contrasts: Mapping[str, Any] | str | None = None,
+    na_action: str = "drop",
+) -> Design:
+    """Read a table as a formula says.
+
+    Parameters
+    ----------
+    formula
+        A parsed formula.
+    data
+        Any table: see `Frame.from_data`.
+    weights, offset
+        A column name, or one number per row of `data`. Rows of weight zero are left out.
+    contrasts
+        Coding of factors by column name: "treatment", "sum", "helmert", "poly", "diff", or a matrix with one row per
+        level. A single name serves all unordered factors.
+    na_action
+        "drop" rows with missing values in any column used, or "fail".
+
+    Returns
+    -------
+    Design
+        n rows, p fixed-effects columns, one RandomDesign per random-effects term.
+
+    Examples
+    --------
+    >>> from mixwell.formula import parse
+    >>> table = {"y": [1.0, 2.0, 4.0, 3.0], "x": [0, 1, 2, 3], "f": ["a", "b", "c", "a"]}
+    >>> build_design(parse("y ~ x + f"), table).names
+    ('(Intercept)', 'x', 'fb', 'fc')
+    """
+    if na_action not in ("drop", "fail"):
+        raise error("MW-A02", option="na_action", given=na_action, allowed=["'drop'", "'fail'"])
+    used = formula.variables()
+    extra = [given for given in (weights, offset) if isinstance(given, str)]
+    frame = Frame.from_data(data, [*(name for name, _ in used), *extra])
+    if frame.n_rows == 0:
+        raise error("MW-D03")
+    table = {name: _read_used(frame, name, formula.text, span) for name, span in used}
+    given_weights = _argument(frame, "weights", weights)
+    given_offset = _argument(frame, "offset", offset)
+
+    rows, notes = _rows_used(frame.n_rows, table, given_weights, given_offset, na_action)
+    if rows is not None:
+        table = {name: column.take(rows) for name, column in table.items()}
+        given_weights = given_weights and given_weights.take(rows)
+        given_offset = given_offset and given_offset.take(rows)
+    n = frame.n_rows if rows is None else int(np.count_nonzero(rows))
+    encoder = Encoder(table.__getitem__, n, formula.text, contrasts=contrasts, row=_row_finder(rows))
+
+    y = _response(encoder, formula)
+    offset_values = _offset(encoder, formula, given_offset)
+    _refuse_constant(formula, y, offset_values)
+
+    fixed_plan = plan(
+        [t.factors for t in formula.terms], intercept=formula.intercept, is_factor=encoder.is_factor
+    )
+    x_names, x_columns, assign = encode(encoder, fixed_plan, intercept=formula.intercept)
+    refuse_confounded(formula, fixed_plan, encoder)
+
+    random, plans, groups = [], [], []
+    for term in formula.random:
+        group = code_group(encoder, term.group)
+        planned = plan([t.factors for t in term.terms], intercept=term.intercept, is_factor=encoder.is_factor)
+        encoded = encode(encoder, planned, intercept=term.intercept)
+        check_size(term, group.levels, len(encoded[0]), n)
+        random.append(_random_design(term, group.levels, group.codes, encoded))
+        plans.append(planned)
+        groups.append(group)
+    notes += notes_on_groups(formula, groups, table, encoder)
+    _check_contrasts(contrasts, encoder)
+
+    recipe = Recipe(
+        formula,
+        encoder.states,
+        fixed_plan,
+        tuple(plans),
+        tuple(group.levels for group in groups),
+        offset if isinstance(offset, str) else None,
+    )
+    return Design(
+        formula=formula,
+        response=label(formula.response) if formula.response is not None else "",
+        y=y,
+        names=x_names,
+        columns=x_columns,
+        assign=assign,
+        term_labels=tuple(term.label for term in formula.terms),
+        weights=None if given_weights is None else given_weights.numeric(),
+        offset=offset_values,
+        random=tuple(random),
+        rows=rows,
+        n_rows=frame.n_rows,
+        notes=tuple(notes),
+        recipe=recipe,
+        frame=frame,
+    )
+
+
+# --- which columns, which rows --------------------------------------------------------------------------------
+
+
+def _factors(term: RandomTerm) -> list[Expr]:
+    return [expr for fixed in term.terms for expr in fixed.factors]
+
+
+def _read_used(frame: Frame, name: str, text: str, span: Span) -> Column:
+    try:
+        return frame.column(name)
+    except KeyError:
+        raise error("MW-F20", name=name, available=list(frame.names), text=text, span=span) from None
+
+
+def _argument(frame: Frame, argument: str, given: Any) -> Column | None:
+    """Read the weights or the offset: a column name or one number per row."""
+    if given is None:
+        return None
+    if isinstance(given, str):
+        try:
+            column = frame.column(given)
+        except KeyError:
+            raise error("MW-D25", argument=argument, name=given, available=list(frame.names)) from None
+        what = f"the column '{given}' of {argument}"
+    else:
+        if np.ndim(given) == 0:
+            raise error("MW-D12", argument=argument, given="one value", n=frame.n_rows)
+        column, what = read_column(argument, given), argument
+        if len(column) != frame.n_rows:
+            raise error("MW-D12", argument=argument, given=f"{len(column)} values", n=frame.n_rows)
+    if column.kind not in ("numeric", "boolean") or column.values is None:
+        raise error("MW-D09", what=what, kind=column.described(), advice="")
+    if column.values.dtype.kind == "f":
+        infinite = np.flatnonzero(np.isinf(column.values))
+        if len(infinite):
+            raise error("MW-D08", what=what, value="infinite", row=int(infinite[0]), where="")
+    return column
+
+
+def _rows_used(
+    n: int, table: Mapping[str, Column], weights: Column | None, offset: Column | None, na_action: str
+) -> tuple[Mask | None, list[Note]]:
+    """Mask of the rows without missing values and with positive weight; None for all rows."""
+    missing: Mask | None = None
+    counts = []
+    used = {**table}
+    used |= {column.name: column for column in (weights, offset) if column is not None}
+    for name, column in used.items():
+        if column.absent is not None:
+            counts.append(f"{name}: {int(column.absent.sum())}")
+            missing = column.absent if missing is None else missing | column.absent
+    notes = []
+    if missing is not None:
+        dropped = int(missing.sum())
+        if na_action == "fail":
+            raise error("MW-D07", dropped=dropped, n=n, counts=", ".join(counts))
+        if dropped == n:
+            raise error("MW-D06", n=n, counts=", ".join(counts))
+        notes.append(
+            note("MW-W01", dropped=dropped, n=n, rows="row" if n == 1 else "rows", counts=", ".join(counts))
+        )
+    if weights is not None:
+        idle = _idle(weights, missing)
+        if idle is not None:
+            notes.append(note("MW-W02", count=int(np.count_nonzero(idle)), weights=weights.name))
+            missing = idle if missing is None else missing | idle
+    return None if missing is None else ~missing, notes
+
+
+def _idle(weights: Column, missing: Mask | None) -> Mask | None:
+    """Rows present whose weight is zero; None when there are none."""
+    values = weights.values
+    assert values is not None
+    if values.dtype.kind != "b" and len(negative := np.flatnonzero(values < 0)):
+        raise error("MW-D13", weights=weights.name, row=int(negative[0]), value=values[negative[0]].item())
+    idle = np.asarray(values == 0)
+    if missing is not None:
+        idle &= ~missing
+    if not idle.any():
+        return None
+    if (idle if missing is None else idle | missing).all():
+        raise error("MW-D14", weights=weights.name)
+    return idle
+
+
+def _row_finder(rows: Mask | None) -> Any:
+    return int if rows is None else lambda i: int(np.flatnonzero(rows)[i])
+
+
+# --- the parts of a design ------------------------------------------------------------------------------------
+
+
+def _response(encoder: Encoder, formula: Formula) -> Floats:
+    """Values of y; the response must be numbers."""
+    response = formula.response
+    if response is None:
+        raise error("MW-F02", side=" to the left of '~'", text=formula.text, span=(0, 1))
+    value = encoder.value(response)
+    if isinstance(value, Factor):
+        advice = "The response must be numeric."
+        if value.kind == "boolean":
+            advice = "Convert it to 0 and 1 first, and mind that a model for a yes/no response is binomial."
+        kind = {"string": "text", "datetime": "dates"}.get(value.kind, value.kind)
+        raise error("MW-D09", what=f"the response '{label(response)}'", kind=kind, advice=advice)
+    return encoder.numeric(response)
+
+
+def _offset(encoder: Encoder, formula: Formula, given: Column | None) -> Floats | None:
+    """Sum of the offset argument and the offset() terms."""
+    total = None if given is None else given.numeric()
+    for expr in formula.offsets:
+        values = encoder.numeric(expr)
+        total = values.copy() if total is None else total + values
+    return total
+
+
+def _refuse_constant(formula: Formula, y: Floats, offset: Floats | None) -> None:
+    free = y if offset is None else y - offset
+    if free.min() == free.max() and formula.response is not None:
+        raise error("MW-D11", response=label(formula.response), value=float(y[0]), n=len(y))
+
+
+def _random_design(
+    term: RandomTerm, levels: Labels, codes: Codes, encoded: tuple[tuple[str, ...], Columns, tuple[int, ...]]
+) -> RandomDesign:
+    column_names, columns, _ = encoded
+    return RandomDesign(
+        term.group_label,
+        tuple(expr.name if isinstance(expr, Name) else label(expr) for expr in term.group),
+        levels,
+        codes,
+        column_names,
+        columns,
+        term.structure,
+        term.homogeneous,
+        str(term),
+    )
+
+
+def _recode(encoder: Encoder, group: tuple[Expr, ...], levels: Labels) -> Codes:
+    """Codes of new rows into training levels; -1 for unknown levels and missing values."""
+    parts = [encoder.grouping(expr) for expr in group]
+    if len(parts) == 1:
+        codes, found = parts[0]
+        return np.append(match_levels(found, levels), np.int32(-1))[codes]
+    # one component at a time: match it among the training labels, then look the combination up
+    position = {level: i for i, level in enumerate(levels)}
+    matched = []
+    for at, (codes, found) in enumerate(parts):
+        known = tuple(dict.fromkeys(level[at] for level in position))  # type: ignore[index]
+        where = np.append(match_levels(found, known), np.int32(-1))[codes]
+        matched.append([known[i] if i >= 0 else None for i in where.tolist()])
+    return np.array([position.get(level, -1) for level in zip(*matched, strict=True)], dtype=np.int32)
+
+
+def _check_contrasts(contrasts: Mapping[str, Any] | str | None, encoder: Encoder) -> None:
+    """Every entry of `contrasts` must have coded a factor."""
+    if contrasts is None or isinstance(contrasts, str):
+        return
+    for name in contrasts:
+        if name not in encoder.contrasts_used:
+            factors = [label(expr) for expr in encoder.states if encoder.is_factor(expr)]
+            raise error("MW-D22", name=name, available=factors or ["none"])

@@ -1,0 +1,562 @@
+"""The fitted model: frozen numbers, and an index of the functions that read them.
+
+A fit stores four things: the design, the control, where the search ended, and the caller's arguments. Everything
+else follows from these and is computed when first asked for, so that making a fit costs no more than the search.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mixwell import certificate, predict, tables
+from mixwell._core import Problem
+from mixwell.errors import Note, error, note
+from mixwell.options import Control, Method, choice
+from mixwell.values import Covariance, NamedVector, SparseMatrix, Terms, VarCorr
+
+if TYPE_CHECKING:
+    from mixwell._core import Optimum, Solution, Step
+    from mixwell.design import Design
+    from mixwell.formula import Formula
+
+__all__ = ["FittedModel", "Optimization", "cross_products"]
+
+Array = NDArray[np.float64]
+
+
+def cross_products(design: Design) -> Problem:
+    """Hand a design to the core, which keeps its cross-products."""
+    terms = [
+        (term.codes, len(term.levels), term.columns, term.structure, term.homogeneous) for term in design.random
+    ]
+    y = design.y if design.offset is None else design.y - design.offset
+    return Problem(y, design.columns, terms, design.weights)
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Optimization:
+    """How the search went.
+
+    Attributes
+    ----------
+    evaluations, converged, promised
+        Evaluations of the criterion, whether the search ended because nothing was left to gain, and the decrease of the
+        criterion that one more Newton step still promises.
+    criterion, gradient, hessian
+        At the end: -2 log-likelihood (REML or ML), and its derivatives in theta, shapes (T,) and (T, T). The Hessian is
+        the average information and the curvature of the covariance structures.
+    trace
+        One dict an evaluation: evaluation, criterion, gradient_norm, radius, predicted, accepted, kind.
+    """
+
+    evaluations: int
+    converged: bool
+    promised: float
+    criterion: float
+    gradient: Array
+    hessian: Array
+    trace: tuple[Step, ...]
+
+    def __repr__(self) -> str:
+        end = "converged" if self.converged else "not converged"
+        return f"{self.evaluations} evaluations, {end}; one more step promises {self.promised:.1e}"
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class FittedModel:
+    """A fitted linear (mixed) model. It never changes: `refit` and `update` return new ones.
+
+    Coefficients: `fixef`, `se`, `vcov`, `ranef()`, `coef()`, `varcorr()`, `theta`, `sigma`. Likelihood: `loglik`,
+    `deviance`, `reml_criterion`, `aic`, `aicc`, `bic`, `criterion()`. Rows: `fitted()`, `resid()`, `augment()`,
+    `predict()`, `model_matrix()`. Trust: `certificate()`, `optimization`, `notes`. Tables come in the library of the
+    data that was fitted, at full precision.
+
+    Examples
+    --------
+    >>> import mixwell as mw
+    >>> m = mw.fit("Reaction ~ Days + (Days | Subject)", mw.data.load("sleepstudy", "dict"))
+    >>> round(m.fixef["Days"], 4), round(m.sigma, 4), round(m.reml_criterion, 4)
+    (10.4673, 25.5918, 1743.6283)
+    """
+
+    design: Design
+    method: Method
+    control: Control
+    optimum: Optimum
+    arguments: Mapping[str, Any]
+    handle: Problem | None = field(default=None)
+
+    # --- what the core knows ----------------------------------------------------------------------------------
+
+    @cached_property
+    def problem(self) -> Problem:
+        """The core's cross-products; made again from the design after unpickling."""
+        return cross_products(self.design) if self.handle is None else self.handle
+
+    @cached_property
+    def solution(self) -> Solution:
+        """The penalised least-squares solution at theta, as the core returns it."""
+        return self.problem.solve(self.optimum["theta"], self.is_reml, False)
+
+    @cached_property
+    def full_solution(self) -> Solution:
+        """The solution with conditional variances and the modes of the columns of X."""
+        return self.problem.solve(self.optimum["theta"], self.is_reml, True)
+
+    @cached_property
+    def kept(self) -> tuple[int, ...]:
+        """Positions in the design of the columns of X that are estimable."""
+        return tuple(self.problem.kept)
+
+    @property
+    def is_reml(self) -> bool:
+        """Whether the residual variance (and theta) are REML estimates."""
+        return self.method == "REML"
+
+    @property
+    def is_mixed(self) -> bool:
+        """Whether the model has random effects."""
+        return bool(self.design.random)
+
+    # --- coefficients -----------------------------------------------------------------------------------------
+
+    @property
+    def formula(self) -> Formula:
+        """The formula, parsed; `str(m.formula)` is its canonical text."""
+        return self.design.formula
+
+    @property
+    def terms(self) -> Terms:
+        """The response, the fixed terms and the random-effects terms, as text."""
+        formula = self.design.formula
+        random = tuple(str(term) for term in formula.random)
+        fixed = tuple(term.label for term in formula.terms)
+        return Terms(self.design.response, formula.intercept, fixed, random)
+
+    @cached_property
+    def fixef(self) -> NamedVector:
+        """Fixed-effects estimates of the estimable columns."""
+        return NamedVector(tuple(self.design.names[j] for j in self.kept), np.array(self.solution["beta"]))
+
+    @cached_property
+    def vcov(self) -> Array:
+        """Covariance of the fixed effects, shape (p, p); rows and columns as in `fixef.names`."""
+        return _frozen(self.solution["sigma2"] * np.asarray(self.solution["vcov_unscaled"]))
+
+    @cached_property
+    def se(self) -> NamedVector:
+        """Standard errors of the fixed effects."""
+        return NamedVector(self.fixef.names, np.sqrt(np.diag(self.vcov)))
+
+    @cached_property
+    def theta(self) -> Array:
+        """Covariance parameters relative to sigma, term after term in the order of the formula, shape (T,).
+
+        Of an unstructured term the lower triangle of lambda column by column; of diag(), cs() and ar1() the standard
+        deviations (one if homogeneous), then the correlation where there is one.
+        """
+        return _frozen(np.array(self.optimum["theta"]))
+
+    @property
+    def sigma(self) -> float:
+        """Residual standard deviation; of a model without random effects sqrt(RSS / (n - p)), with ML sqrt(RSS / n)."""
+        return math.sqrt(self.solution["sigma2"])
+
+    def varcorr(self) -> VarCorr:
+        """Return the variances and correlations of the random effects.
+
+        Examples
+        --------
+        >>> import mixwell as mw
+        >>> m = mw.lmer("Reaction ~ Days + (Days | Subject)", mw.data.load("sleepstudy", "dict"))
+        >>> {name: round(sd, 2) for name, sd in m.varcorr()["Subject"].sd.items()}
+        {'(Intercept)': 24.74, 'Days': 5.92}
+        """
+        return self._varcorr
+
+    @cached_property
+    def _varcorr(self) -> VarCorr:
+        terms = tuple(
+            Covariance(term.group, term.names, term.structure, self.solution["sigma2"] * (factor @ factor.T))
+            for term, factor in zip(self.design.random, self.lambdas, strict=True)
+        )
+        return VarCorr(terms, self.sigma, self.design.frame.native_like)
+
+    @property
+    def lambdas(self) -> tuple[Array, ...]:
+        """Relative covariance factors, lower triangular (k, k), one a term: Var(b) = sigma^2 lambda lambda'."""
+        return tuple(np.asarray(factor) for factor in self.solution["lambdas"])
+
+    ranef = tables.ranef
+    coef = tables.coef
+
+    # --- likelihood -------------------------------------------------------------------------------------------
+
+    @property
+    def nobs(self) -> int:
+        """Rows used in the fit."""
+        return int(self.design.y.size)
+
+    @property
+    def npar(self) -> int:
+        """Estimated parameters: fixed effects, theta and sigma."""
+        return len(self.kept) + int(self.theta.size) + 1
+
+    @property
+    def df_residual(self) -> int:
+        """Rows less parameters; of a model without random effects rows less coefficients."""
+        return self.nobs - (self.npar if self.is_mixed else len(self.kept))
+
+    @cached_property
+    def deviance(self) -> float:
+        """-2 log-likelihood (not restricted) at the estimated theta; what an ML fit minimises."""
+        if self.is_mixed and not self.is_reml:
+            return float(self.optimum["criterion"])
+        return float(self.problem.criterion(self.theta, False))
+
+    @property
+    def reml_criterion(self) -> float:
+        """What a REML fit minimises: -2 restricted log-likelihood. An ML fit has none and says so."""
+        if not self.is_reml:
+            raise error("MW-A15", formula=str(self.formula))
+        return float(self.optimum["criterion"])
+
+    @property
+    def loglik(self) -> float:
+        """Log-likelihood: restricted for a mixed model fitted by REML, otherwise not (as logLik in R)."""
+        return -0.5 * (self.reml_criterion if self.is_mixed and self.is_reml else self.deviance)
+
+    @property
+    def aic(self) -> float:
+        """-2 loglik + 2 npar."""
+        return -2 * self.loglik + 2 * self.npar
+
+    @property
+    def aicc(self) -> float:
+        """AIC with its small-sample correction; infinite when rows do not exceed npar + 1."""
+        left = self.nobs - self.npar - 1
+        return self.aic + 2 * self.npar * (self.npar + 1) / left if left > 0 else math.inf
+
+    @property
+    def bic(self) -> float:
+        """-2 loglik + npar log(rows)."""
+        return -2 * self.loglik + self.npar * math.log(self.nobs)
+
+    def criterion(self, theta: Any) -> float:
+        """Evaluate the criterion of this fit, -2 log-likelihood (restricted with REML), at another theta.
+
+        Parameters
+        ----------
+        theta
+            As `theta`, shape (T,).
+
+        Raises
+        ------
+        MixwellError
+            MW-A08 when theta has another length or holds something that is not a finite number.
+
+        Examples
+        --------
+        >>> import mixwell as mw
+        >>> m = mw.lmer("Yield ~ 1 + (1 | Batch)", mw.data.load("dyestuff", "dict"))
+        >>> m.criterion(m.theta) <= m.criterion([0.8])
+        True
+        """
+        values = np.atleast_1d(np.array(theta, dtype=np.float64))
+        if values.shape != self.theta.shape or not np.isfinite(values).all():
+            raise error("MW-A08", what="theta", expected=self.theta.size, given=np.asarray(theta).tolist())
+        return float(self.problem.criterion(values, self.is_reml))
+
+    # --- rows -------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def fixed_columns(self) -> tuple[Array | None, ...]:
+        """The estimable columns of X, each (n,); None stands for ones."""
+        return tuple(self.design.columns[j] for j in self.kept)
+
+    @cached_property
+    def _fixed_part(self) -> Array:
+        """X beta + offset, shape (n,)."""
+        part = predict.fixed_part(self.fixed_columns, np.asarray(self.solution["beta"]), self.nobs)
+        return _frozen(part if self.design.offset is None else part + self.design.offset)
+
+    @cached_property
+    def _fitted(self) -> Array:
+        out = self._fixed_part.copy()
+        for term, b in zip(self.design.random, self.solution["b"], strict=True):
+            out += predict.random_part(term.codes, term.columns, np.asarray(b))
+        return _frozen(out)
+
+    def fitted(self, *, align: bool = False) -> Array:
+        """Return fitted values with the random effects.
+
+        Parameters
+        ----------
+        align
+            Give one value per row of the data, NaN where a row was dropped, instead of one per row used.
+
+        Returns
+        -------
+        array
+            Shape (n,), or the number of rows of the data.
+
+        Examples
+        --------
+        >>> import mixwell as mw
+        >>> m = mw.lm("Reaction ~ Days", mw.data.load("sleepstudy", "dict"))
+        >>> m.fitted()[:2].round(3).tolist()
+        [251.405, 261.872]
+        """
+        return self._aligned(self._fitted, align=align)
+
+    def resid(self, kind: Literal["response", "pearson", "scaled"] = "response", *, align: bool = False) -> Array:
+        """Return residuals.
+
+        Parameters
+        ----------
+        kind
+            "response": y - fitted. "pearson": these times the square root of the weights. "scaled": that over sigma.
+        align
+            Give one value per row of the data, NaN where a row was dropped, instead of one per row used.
+
+        Returns
+        -------
+        array
+            Shape (n,), or the number of rows of the data.
+
+        Raises
+        ------
+        MixwellError
+            MW-A02 for another kind.
+
+        Examples
+        --------
+        >>> import mixwell as mw
+        >>> m = mw.lmer("Reaction ~ Days + (1 | Subject)", mw.data.load("sleepstudy", "dict"))
+        >>> bool(abs(m.resid().mean()) < 1e-9)
+        True
+        """
+        choice("kind", kind, ("response", "pearson", "scaled"))
+        residuals = self.design.y - self._fitted
+        if kind != "response" and self.design.weights is not None:
+            residuals *= np.sqrt(self.design.weights)
+        if kind == "scaled":
+            residuals /= self.sigma
+        return self._aligned(residuals, align=align)
+
+    def _aligned(self, values: Array, *, align: bool) -> Array:
+        rows = self.design.rows
+        if not align or rows is None:
+            return np.array(values)
+        out = np.full(self.design.n_rows, np.nan)
+        out[rows] = values
+        return out
+
+    def model_matrix(self, kind: Literal["fixed", "random"] = "fixed") -> Array | SparseMatrix:
+        """Return X (estimable columns) or Z.
+
+        Parameters
+        ----------
+        kind
+            "fixed": X as a dense array (n, p), columns as in `fixef.names`. "random": Z as triplets, shape (n, q), term
+            after term, level after level, the k columns of a level side by side.
+
+        Raises
+        ------
+        MixwellError
+            MW-A02 for another kind.
+
+        Examples
+        --------
+        >>> import mixwell as mw
+        >>> m = mw.lmer("Reaction ~ Days + (Days | Subject)", mw.data.load("sleepstudy", "dict"))
+        >>> m.model_matrix().shape, m.model_matrix("random").shape
+        ((180, 2), (180, 36))
+        """
+        choice("kind", kind, ("fixed", "random"))
+        n = self.nobs
+        if kind == "fixed":
+            return np.column_stack([np.ones(n) if c is None else c for c in self.fixed_columns] or [np.empty((n, 0))])
+        return predict.sparse_z(self.design.random, n)
+
+    augment = tables.augment
+    predict = predict.predict
+
+    # --- tables and trust -------------------------------------------------------------------------------------
+
+    tidy = tables.tidy
+    glance = tables.glance
+    summary = tables.summary
+    __repr__ = tables.summary
+    _repr_html_ = tables.summary_html
+
+    def certificate(self) -> certificate.Certificate:
+        """Check this fit against the theorems it rests on, from the rows of the data.
+
+        Returns
+        -------
+        Certificate
+            One check a line, with its residual and tolerance; `.passed`, `.proved_boundary`, `.table()`.
+
+        Examples
+        --------
+        >>> import mixwell as mw
+        >>> m = mw.lmer("Reaction ~ Days + (Days | Subject)", mw.data.load("sleepstudy", "dict"))
+        >>> m.certificate().passed
+        True
+        """
+        return self._certificate
+
+    @cached_property
+    def _certificate(self) -> certificate.Certificate:
+        return certificate.certify(self)
+
+    @cached_property
+    def boundary(self) -> tuple[certificate.Boundary, ...]:
+        """Random-effects terms whose covariance is singular, with what that means."""
+        return certificate.boundaries(self.design, self.optimum["cone"], self.lambdas)
+
+    @cached_property
+    def optimization(self) -> Optimization:
+        """How the search went: evaluations, convergence, derivatives at the end, and its trace."""
+        o = self.optimum
+        return Optimization(
+            o["evaluations"],
+            o["converged"],
+            o["promised"],
+            o["criterion"],
+            _frozen(o["gradient"]),
+            _frozen(o["hessian"]),
+            tuple(o["trace"]),
+        )
+
+    @cached_property
+    def dropped(self) -> tuple[str, ...]:
+        """Columns of X that are combinations of earlier ones; their coefficients are not estimable."""
+        return tuple(self.design.names[j] for j in self.problem.dropped)
+
+    @cached_property
+    def notes(self) -> tuple[Note, ...]:
+        """Remarks worth reading: dropped rows and columns, poorly determined or zero variances."""
+        notes = list(self.design.notes)
+        if self.dropped:
+            notes.append(note("MW-C02", columns=self.dropped, kept=self.fixef.names))
+        condition, names = certificate.conditioning(self.fixed_columns, self.design.weights, self.fixef.names)
+        if condition > certificate.ILL_CONDITIONED:
+            notes.append(note("MW-C03", condition=f"{condition:.1g}", columns=names))
+        notes += [note(b.code, **b.fields) for b in self.boundary]
+        return tuple(notes)
+
+    # --- further fits -----------------------------------------------------------------------------------------
+
+    def refit(self, y: Any) -> FittedModel:
+        """Fit the same model to another response; the table is not read again.
+
+        Parameters
+        ----------
+        y
+            One finite number per row used in the fit, or per row of the data (dropped rows are then ignored). It takes
+            the place of the transformed response.
+
+        Returns
+        -------
+        FittedModel
+
+        Raises
+        ------
+        MixwellError
+            MW-A09 when the length is wrong or a value is not a finite number.
+
+        Examples
+        --------
+        >>> import mixwell as mw
+        >>> m = mw.lmer("Reaction ~ Days + (1 | Subject)", mw.data.load("sleepstudy", "dict"))
+        >>> round(m.refit(2 * m.design.y).sigma / m.sigma, 6)
+        2.0
+        """
+        response = self._new_response(y)
+        design = replace(self.design, y=response)
+        problem = cross_products(design)
+        optimum = problem.optimize(self.is_reml, self.control.start_array(), self.control.max_evaluations)
+        return certificate.announce(replace(self, design=design, optimum=optimum, handle=problem))
+
+    def _new_response(self, y: Any) -> Array:
+        try:
+            response = np.array(y, dtype=np.float64)
+        except (TypeError, ValueError):
+            raise error("MW-A09", reason="it holds values that are not numbers") from None
+        n, n_rows, rows = self.nobs, self.design.n_rows, self.design.rows
+        if response.shape == (n_rows,) and rows is not None:
+            response = response[rows]
+        if response.shape != (n,):
+            lengths = f"{n} rows were used" + (f" of {n_rows}" if n != n_rows else "")
+            raise error("MW-A09", reason=f"its shape is {np.shape(y)} but {lengths}")
+        if not np.isfinite(response).all():
+            at = int(np.flatnonzero(~np.isfinite(response))[0])
+            raise error("MW-A09", reason=f"value {at + 1} of those used is {response[at]}")
+        if n > 1 and (response == response[0]).all():
+            raise error("MW-A09", reason=f"it is constant ({response[0]:g}), so there is nothing to estimate")
+        return response
+
+    def update(self, formula: str | None = None, data: Any = None, **changes: Any) -> FittedModel:
+        """Fit a changed model: another formula, other data, other arguments of `fit`.
+
+        Parameters
+        ----------
+        formula
+            The change, in which '.' stands for the old side: "~ . - x + (1 | g)".
+        data
+            Another table with the same columns; the table of this fit if None. The fit keeps a reference to the table,
+            not a copy: change a pandas table in place and `update` sees the change, the fit does not.
+        changes
+            Any keyword of `fit`: method, weights, offset, contrasts, na_action, control.
+
+        Returns
+        -------
+        FittedModel
+
+        Examples
+        --------
+        >>> import mixwell as mw
+        >>> m = mw.lmer("Reaction ~ Days + (Days | Subject)", mw.data.load("sleepstudy", "dict"))
+        >>> smaller = m.update("~ . - (Days | Subject) + (1 | Subject)", method="ML")
+        >>> str(smaller.formula)
+        'Reaction ~ 1 + Days + (1 | Subject)'
+        """
+        from mixwell.formula import update  # noqa: PLC0415
+        from mixwell.models import fit  # noqa: PLC0415  (models builds on this module)
+
+        changed = self.formula if formula is None else update(self.formula, formula)
+        arguments = {**self.arguments, "method": self.method, "control": self.control, **changes}
+        table = arguments.pop("data") if data is None else (arguments.pop("data"), data)[1]
+        return fit(changed, table, **arguments)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Pickle plain numbers; the core's handle is made again when something needs it."""
+        return {
+            "design": self.design,
+            "method": self.method,
+            "control": self.control,
+            "optimum": self.optimum,
+            "arguments": self.arguments,
+            "handle": None,
+            "solution": self.solution,
+            "kept": self.kept,
+        }
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+
+
+def _frozen(values: Any) -> Array:
+    array = np.asarray(values, dtype=np.float64)
+    array.setflags(write=False)
+    return array
+

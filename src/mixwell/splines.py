@@ -1,0 +1,229 @@
+"""Polynomial and spline bases with R's values: `poly`, `bs`, `ns`.
+
+A basis is learned once from the training column (`learn_*`) and evaluated anywhere (`.columns(x)`), so that new
+data meet the same polynomials and the same knots. Values agree with R's `stats::poly`, `splines::bs` and
+`splines::ns`, also outside the boundary knots: `bs` continues the outermost polynomial piece, `ns` its tangent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["Polynomial", "Powers", "Spline", "learn_bs", "learn_ns", "learn_poly"]
+
+Floats = NDArray[np.float64]
+
+# A polynomial whose norm falls below this part of x times the previous one is zero on all points.
+_EXHAUSTED = 1e-10
+
+
+@dataclass(frozen=True, slots=True)
+class Powers:
+    """The raw powers x, x^2, ... x^degree."""
+
+    degree: int
+
+    def columns(self, x: Floats) -> tuple[Floats, ...]:
+        """Return `degree` arrays of shape (n,)."""
+        return tuple(x**power for power in range(1, self.degree + 1))
+
+
+@dataclass(frozen=True, slots=True)
+class Polynomial:
+    """Polynomials orthonormal over the training points, by their recurrence.
+
+    With t = (x - center) / scale and q_0 = start,
+    `recurrence[k+1, k] q_{k+1} = t q_k - sum_{j<=k} recurrence[j, k] q_j`. Three terms would do in exact
+    arithmetic; keeping all of them keeps high degrees orthogonal in floating point.
+    """
+
+    center: float
+    scale: float
+    start: float
+    recurrence: Floats
+
+    def columns(self, x: Floats) -> tuple[Floats, ...]:
+        """Return `degree` arrays of shape (n,): q_1, q_2, ..."""
+        t = (x - self.center) / self.scale
+        basis: list[Floats] = [np.full(t.shape, self.start)]
+        for k in range(self.recurrence.shape[1]):
+            following = t * basis[k]
+            for j, q in enumerate(basis):
+                following -= self.recurrence[j, k] * q
+            following /= self.recurrence[k + 1, k]
+            basis.append(following)
+        return tuple(basis[1:])
+
+
+def learn_poly(x: Floats, degree: int) -> Polynomial:
+    """Orthogonalise the powers of x over the points x, leading coefficients positive.
+
+    Raises ValueError when x has too few distinct values for `degree`.
+    """
+    center = float(x.mean())
+    scale = float(np.abs(x - center).max()) or 1.0
+    t = (x - center) / scale
+    start = 1.0 / np.sqrt(x.size)
+    basis = [np.full(x.shape, start)]
+    recurrence = np.zeros((degree + 1, degree))
+    for k in range(degree):
+        following = t * basis[k]
+        before = float(np.linalg.norm(following))
+        for _ in range(2):  # the second pass removes what rounding left in the first
+            for j, q in enumerate(basis):
+                overlap = float(q @ following)
+                recurrence[j, k] += overlap
+                following -= overlap * q
+        norm = float(np.linalg.norm(following))
+        if not norm > _EXHAUSTED * before:
+            raise ValueError(f"degree {degree} needs more than {k + 1} distinct values")
+        recurrence[k + 1, k] = norm
+        basis.append(following / norm)
+    return Polynomial(center, scale, float(start), recurrence)
+
+
+@dataclass(frozen=True, slots=True)
+class Spline:
+    """A B-spline basis on `knots` (boundary knots repeated `order` times).
+
+    `transform` (m', m) maps the m B-splines to the columns wanted: it drops the first one, or imposes the natural
+    boundary conditions. `natural` says that the basis is linear outside the boundary knots.
+    """
+
+    knots: Floats
+    order: int
+    transform: Floats | None
+    natural: bool
+
+    def columns(self, x: Floats) -> tuple[Floats, ...]:
+        """Return one array of shape (n,) per column of the basis."""
+        if not self.natural:
+            basis = _bsplines(self.knots, x, self.order)
+        else:
+            low, high = self.knots[0], self.knots[-1]
+            inside = np.clip(x, low, high)
+            basis = _bsplines(self.knots, inside, self.order)
+            beyond = x - inside
+            for end, side in ((low, beyond < 0), (high, beyond > 0)):
+                if side.any():
+                    basis[:, side] += np.outer(_derivative(self.knots, end, self.order, 1), beyond[side])
+        if self.transform is not None:
+            basis = self.transform @ basis
+        return tuple(basis)
+
+
+def learn_bs(
+    x: Floats,
+    *,
+    df: int | None = None,
+    knots: Sequence[float] | None = None,
+    degree: int = 3,
+    intercept: bool = False,
+    boundary: Sequence[float] | None = None,
+) -> Spline:
+    """Place the knots of a B-spline basis as `splines::bs` does."""
+    order = degree + 1
+    interior, ends = _place(x, df, order - (not intercept), knots, boundary)
+    full = _extended(interior, ends, order)
+    m = full.size - order
+    return Spline(full, order, None if intercept else np.eye(m)[1:], natural=False)
+
+
+def learn_ns(
+    x: Floats,
+    *,
+    df: int | None = None,
+    knots: Sequence[float] | None = None,
+    intercept: bool = False,
+    boundary: Sequence[float] | None = None,
+) -> Spline:
+    """Place the knots of a natural cubic spline basis as `splines::ns` does.
+
+    The columns span the B-splines whose second derivative vanishes at both boundary knots. The basis of that
+    space is the one left by two Householder reflections of the constraints, which fixes it uniquely.
+    """
+    interior, ends = _place(x, df, 1 + intercept, knots, boundary)
+    full = _extended(interior, ends, 4)
+    first = 0 if intercept else 1
+    constraints = np.stack([_derivative(full, end, 4, 2)[first:] for end in ends], axis=1)
+    rotation = np.eye(constraints.shape[0])
+    for j in range(2):
+        v = constraints[:, j].copy()
+        v[:j] = 0.0
+        v[j] += np.copysign(np.linalg.norm(v), v[j])
+        reflection = np.eye(v.size) - 2.0 * np.outer(v, v) / (v @ v)
+        constraints, rotation = reflection @ constraints, reflection @ rotation
+    transform = rotation[2:]
+    if first:
+        transform = np.hstack([np.zeros((transform.shape[0], 1)), transform])
+    return Spline(full, 4, transform, natural=True)
+
+
+def _place(
+    x: Floats,
+    df: int | None,
+    smallest_df: int,
+    knots: Sequence[float] | None,
+    boundary: Sequence[float] | None,
+) -> tuple[Floats, Floats]:
+    """Interior and boundary knots: given, or at equal quantiles of the values inside the boundary."""
+    ends = np.array([x.min(), x.max()] if boundary is None else sorted(boundary), dtype=np.float64)
+    if ends.size != 2 or not ends[0] < ends[1]:
+        raise ValueError(
+            "the boundary knots must be two different numbers" if boundary else "all values are equal"
+        )
+    if knots is not None:
+        interior = np.sort(np.asarray(knots, dtype=np.float64))
+        if interior.size and not (ends[0] < interior[0] and interior[-1] < ends[1]):
+            raise ValueError(f"knots must lie between the boundary knots {ends[0]:g} and {ends[1]:g}")
+        return interior, ends
+    if df is None or df == smallest_df:
+        return np.empty(0), ends
+    if df < smallest_df:
+        raise ValueError(f"df = {df} is too small; the smallest is {smallest_df}")
+    inside = x[(x >= ends[0]) & (x <= ends[1])]
+    return np.quantile(inside, np.linspace(0, 1, df - smallest_df + 2)[1:-1]), ends
+
+
+def _extended(interior: Floats, ends: Floats, order: int) -> Floats:
+    return np.concatenate([np.repeat(ends[0], order), interior, np.repeat(ends[1], order)])
+
+
+def _bsplines(knots: Floats, x: Floats, order: int) -> Floats:
+    """All B-splines of this order at x, shape (len(knots) - order, n), by the Cox-de Boor recurrence.
+
+    Outside the knots the polynomials of the first and last non-empty interval are continued.
+    """
+    lowest = np.searchsorted(knots, knots[0], side="right") - 1
+    highest = np.searchsorted(knots, knots[-1], side="left") - 1
+    span = np.clip(np.searchsorted(knots, x, side="right") - 1, lowest, highest)
+    local = np.zeros((order, x.size))  # the `order` B-splines that do not vanish on the interval of each x
+    local[0] = 1.0
+    for j in range(1, order):
+        saved = np.zeros(x.size)
+        for r in range(j):
+            left, right = knots[span + 1 - j + r], knots[span + 1 + r]
+            part = local[r] / (right - left)
+            local[r] = saved + (right - x) * part
+            saved = (x - left) * part
+        local[j] = saved
+    basis = np.zeros((knots.size - order, x.size))
+    rows = np.arange(x.size)
+    for r in range(order):
+        basis[span - order + 1 + r, rows] = local[r]
+    return basis
+
+
+def _derivative(knots: Floats, point: float, order: int, times: int) -> Floats:
+    """Derivatives of all B-splines of this order at one point, shape (len(knots) - order,)."""
+    if times == 0:
+        return _bsplines(knots, np.array([point]), order)[:, 0]
+    m = knots.size - order
+    width = knots[order - 1 : order + m] - knots[: m + 1]
+    lower = _derivative(knots, point, order - 1, times - 1)
+    slopes = np.divide(lower, width, out=np.zeros(m + 1), where=width > 0)
+    return np.asarray((order - 1) * (slopes[:-1] - slopes[1:]))
