@@ -254,14 +254,16 @@ class Oracle:
         return start if rng is None else start * rng.uniform(0.1, 2.0) + noise * rng.normal(size=start.size)
 
     def _bounded(self, x: Array) -> Array:
-        """Map the free parameters to theta: only rho is bounded, by -1/(k-1) (cs) or -1 (ar1), and 1."""
+        """Map free parameters to theta: rho between -1/(k-1) (cs) or -1 (ar1) and 1, its sds not negative."""
         theta = np.array(x)
-        last = -1
+        first = 0
         for term in self.terms:
-            last += term.n_theta
+            last = first + term.n_theta - 1
             if term.structure in ("cs", "ar1"):
                 low = -1.0 / max(term.k - 1, 1) if term.structure == "cs" else -1.0
+                theta[first:last] = np.where(x[first:last].real < 0, -x[first:last], x[first:last])
                 theta[last] = low + (1.0 - low) * (0.5 + 0.5 * np.tanh(x[last]))
+            first = last + 1
         return theta
 
     def _free(self, x: Array, reml: bool) -> tuple[float, Array]:

@@ -17,7 +17,7 @@ from numpy.testing import assert_allclose
 from oracle import Oracle, OracleTerm
 
 import mixwell as mw
-from mixwell._core import Problem, Term
+from mixwell._core import Problem
 
 
 def stable(examples: int) -> settings:
@@ -40,6 +40,11 @@ class Case:
     theta: np.ndarray
     reml: bool
 
+    def __repr__(self) -> str:
+        terms = [(t.structure, t.homogeneous, t.n_levels, t.k) for t in self.oracle.terms]
+        weighted = self.oracle.weights is not None
+        return f"X {self.oracle.X.shape}, terms {terms}, {weighted=}, reml={self.reml}, theta={self.theta}"
+
 
 def assemble(oracle: Oracle) -> Problem:
     """Hand the oracle's arrays to the core."""
@@ -48,14 +53,8 @@ def assemble(oracle: Oracle) -> Problem:
         return [None if (column == 1).all() else np.ascontiguousarray(column) for column in columns.T]
 
     terms = [
-        Term(
-            term.codes.astype(np.int32),
-            term.n_levels,
-            contiguous(term.columns),
-            term.structure,
-            term.homogeneous,
-        )
-        for term in oracle.terms
+        (t.codes.astype(np.int32), t.n_levels, contiguous(t.columns), t.structure, t.homogeneous)
+        for t in oracle.terms
     ]
     return Problem(oracle.y, contiguous(oracle.X), terms, oracle.weights)
 
@@ -108,42 +107,47 @@ def cases(
 # ---- the core against the dense model ----------------------------------------------------------------------
 
 
-@stable(80)
+@stable(300)
 @given(cases())
 def test_solution_is_that_of_the_dense_model(case: Case) -> None:
-    ours, dense = case.problem.solve(case.theta, case.reml), case.oracle.evaluate(case.theta, reml=case.reml)
+    ours, dense = (
+        case.problem.solve(case.theta, case.reml, True),
+        case.oracle.evaluate(case.theta, reml=case.reml),
+    )
     se = np.sqrt(np.diag(dense.vcov))
     assert_allclose(case.problem.criterion(case.theta, case.reml), dense.criterion, rtol=1e-10, atol=1e-9)
-    assert_allclose((ours.beta - dense.beta) / se, 0, atol=1e-8)
+    assert_allclose((ours["beta"] - dense.beta) / se, 0, atol=1e-8)
     assert_allclose(
-        ours.vcov_unscaled, dense.vcov_unscaled, rtol=1e-8, atol=1e-10 * np.abs(dense.vcov_unscaled).max()
+        ours["vcov_unscaled"], dense.vcov_unscaled, rtol=1e-8, atol=1e-10 * np.abs(dense.vcov_unscaled).max()
     )
-    assert_allclose([ours.r2, ours.sigma2], [dense.r2, dense.sigma2], rtol=1e-9)
+    assert_allclose([ours["r2"], ours["sigma2"]], [dense.r2, dense.sigma2], rtol=1e-9)
     scale = np.sqrt(dense.sigma2)
     for t in range(len(case.oracle.terms)):
-        assert_allclose(ours.b[t] / scale, dense.b[t] / scale, atol=1e-8)
-        assert_allclose(ours.condvar_unscaled[t], dense.condvar[t] / dense.sigma2, rtol=1e-8, atol=1e-9)
-        assert_allclose(ours.b_x[t], dense.b_x[t], rtol=1e-8, atol=1e-9 * max(1, np.abs(dense.b_x[t]).max()))
+        assert_allclose(ours["b"][t] / scale, dense.b[t] / scale, atol=1e-8)
+        assert_allclose(ours["condvar_unscaled"][t], dense.condvar[t] / dense.sigma2, rtol=1e-8, atol=1e-9)
+        assert_allclose(
+            ours["b_x"][t], dense.b_x[t], rtol=1e-8, atol=1e-9 * max(1, np.abs(dense.b_x[t]).max())
+        )
 
 
-@stable(60)
+@stable(150)
 @given(cases())
 def test_theta_gives_the_covariance_it_documents(case: Case) -> None:
-    lambdas = case.problem.solve(case.theta, case.reml).lambdas
+    lambdas = case.problem.solve(case.theta, case.reml, True)["lambdas"]
     for term, part, ours in zip(case.oracle.terms, case.oracle.split(case.theta), lambdas, strict=True):
         assert_allclose(np.triu(ours, 1), 0)
         assert_allclose(ours @ ours.T, term.sigma(part), atol=1e-13 * max(1, np.abs(part).max() ** 2))
 
 
-@stable(60)
+@stable(200)
 @given(cases())
 def test_gradient_is_the_derivative_of_the_criterion(case: Case) -> None:
-    ours = case.problem.gradient(case.theta, case.reml)
+    ours = case.problem.derivatives(case.theta, case.reml)[0]
     exact = case.oracle.gradient(case.theta, reml=case.reml)
     assert_allclose(ours, exact, rtol=1e-7, atol=1e-7 * (1 + np.abs(exact).max()))
 
 
-@stable(30)
+@stable(100)
 @given(cases(inside=True))
 def test_gradient_agrees_with_central_differences_of_our_own_criterion(case: Case) -> None:
     step = 1e-5
@@ -155,20 +159,20 @@ def test_gradient_agrees_with_central_differences_of_our_own_criterion(case: Cas
         / (2 * step)
         for unit in np.eye(case.theta.size)
     ]
-    ours = case.problem.gradient(case.theta, case.reml)
+    ours = case.problem.derivatives(case.theta, case.reml)[0]
     assert_allclose(ours, differences, rtol=1e-5, atol=1e-5 * (1 + np.abs(ours).max()))
 
 
-@stable(25)
+@stable(150)
 @given(cases(structures=("us", "diag")))
 def test_optimum_meets_the_score_and_cone_conditions(case: Case) -> None:
     found = case.problem.optimize(case.reml, None, 1000)
-    assert found.converged
-    # A term's columns differ in size: the conditions are stated for columns of unit mean square.
-    multipliers = case.oracle.multipliers(found.theta, reml=case.reml)
-    lambdas = case.problem.solve(found.theta, case.reml).lambdas
+    assert found["converged"]
+    # Columns differ in size: the conditions are stated for columns of unit mean square.
+    multipliers = case.oracle.multipliers(found["theta"], reml=case.reml)
+    lambdas = case.problem.solve(found["theta"], case.reml, False)["lambdas"]
     for term, G, factor in zip(case.oracle.terms, multipliers, lambdas, strict=True):
-        size = np.sqrt((term.columns**2).mean(axis=0))
+        size = np.sqrt((term.columns**2).mean(axis=None if term.homogeneous else 0) * np.ones(term.k))
         G, factor = G / np.outer(size, size), size[:, None] * factor  # noqa: PLW2901
         if term.structure == "us":
             assert_allclose(G @ factor, 0, atol=1e-4 * (1 + np.abs(G).max()))
@@ -179,14 +183,16 @@ def test_optimum_meets_the_score_and_cone_conditions(case: Case) -> None:
             assert np.min(slope) > -1e-4 * (1 + np.abs(G).max())
 
 
-@stable(25)
+@stable(60)
 @given(cases())
 def test_optimum_is_no_higher_than_the_best_of_several_slow_searches(case: Case) -> None:
     assume(case.theta.size <= 9)
     found = case.problem.optimize(case.reml, None, 1000)
     best, _ = case.oracle.optimise(reml=case.reml, starts=3)
-    assert found.criterion <= best + 1e-8 * (1 + abs(best))
-    assert_allclose(case.oracle.criterion(found.theta, reml=case.reml), found.criterion, rtol=1e-9, atol=1e-9)
+    assert found["criterion"] <= best + 1e-8 * (1 + abs(best))
+    assert_allclose(
+        case.oracle.criterion(found["theta"], reml=case.reml), found["criterion"], rtol=1e-9, atol=1e-9
+    )
 
 
 # ---- the public functions ----------------------------------------------------------------------------------
@@ -307,7 +313,7 @@ def test_only_ratios_of_weights_matter(method: str, table: Table, factor: float)
     assert_allclose(b.sigma, a.sigma * np.sqrt(factor), rtol=1e-6)
 
 
-@stable(15)
+@stable(60)
 @given(case=cases())
 def test_a_weight_of_two_is_a_row_seen_twice(case: Case) -> None:
     """At a given theta all is equal but n, which the criterion counts."""
@@ -318,15 +324,17 @@ def test_a_weight_of_two_is_a_row_seen_twice(case: Case) -> None:
     ]
     weighted = assemble(Oracle(plain.y, plain.X, plain.terms, np.full(plain.y.size, 2.0)))
     doubled = assemble(Oracle(np.tile(plain.y, 2), np.tile(plain.X, (2, 1)), twice))
-    a, b = weighted.solve(case.theta, case.reml), doubled.solve(case.theta, case.reml)
-    assert_allclose(a.beta, b.beta, rtol=1e-8, atol=1e-10)
-    assert_allclose([a.r2, a.logdet_m, a.logdet_x], [b.r2, b.logdet_m, b.logdet_x], rtol=1e-9, atol=1e-9)
+    a, b = weighted.solve(case.theta, case.reml, True), doubled.solve(case.theta, case.reml, True)
+    assert_allclose(a["beta"], b["beta"], rtol=1e-8, atol=1e-10)
+    assert_allclose(
+        [a["r2"], a["logdet_m"], a["logdet_x"]], [b["r2"], b["logdet_m"], b["logdet_x"]], rtol=1e-9, atol=1e-9
+    )
     for t in range(len(plain.terms)):
-        assert_allclose(a.b[t], b.b[t], atol=1e-9)
+        assert_allclose(a["b"][t], b["b"][t], atol=1e-9)
 
     def profiled(rows: int) -> float:
         nu = rows - plain.X.shape[1] if case.reml else rows
-        return nu * (1 + np.log(2 * np.pi * a.r2 / nu))
+        return nu * (1 + np.log(2 * np.pi * a["r2"] / nu))
 
     n = plain.y.size
     assert_allclose(

@@ -9,9 +9,6 @@ from numpy.typing import NDArray
 _Floats = NDArray[np.float64]
 _Columns = Sequence[_Floats | None]
 
-# One random-effects term: codes int32 (n,), number of levels, k columns (None: all ones), structure, homogeneous.
-_Term = tuple[NDArray[np.int32], int, _Columns, str, bool]
-
 class Step(TypedDict):
     """One evaluation of the search."""
 
@@ -28,21 +25,29 @@ Cone = TypedDict(
     "Cone", {"G": _Floats, "lambda": _Floats, "stationarity": float, "min_eigenvalue": float, "scale": float}
 )
 
-class Optimum(TypedDict):
+class Term:
+    """A random-effects term: codes int32 (n,), k columns (None: all ones), and a covariance structure."""
+
+    def __init__(
+        self, codes: NDArray[np.int32], n_levels: int, columns: _Columns, structure: str, homogeneous: bool
+    ) -> None: ...
+
+class Optimum:
     """Where the search ended; theta (T,) of the columns as written, criterion with all constants."""
 
     theta: _Floats
     criterion: float
-    gradient: _Floats
-    hessian: _Floats
     promised: float
     evaluations: int
     converged: bool
     cone: list[Cone]
     trace: list[Step]
 
-class Solution(TypedDict):
-    """What follows from theta. Per term: b (J, k), lambdas (k, k), and if full condvar_unscaled (J, k, k), b_x (J, k, p)."""
+class Solution:
+    """What follows from theta.
+
+    Per term: b (J, k), lambdas (k, k); when full also condvar_unscaled (J, k, k) and b_x (J, k, p).
+    """
 
     beta: _Floats
     vcov_unscaled: _Floats
@@ -66,9 +71,13 @@ class Problem:
     n_theta: int
     kept: list[int]
     dropped: list[int]
+    blocks: dict[str, int | bool]
 
-    def __init__(self, y: _Floats, columns: _Columns, terms: Sequence[_Term], weights: _Floats | None) -> None: ...
+    def __init__(
+        self, y: _Floats, columns: _Columns, terms: Sequence[Term], weights: _Floats | None
+    ) -> None: ...
     def criterion(self, theta: _Floats, reml: bool) -> float: ...
+    def gradient(self, theta: _Floats, reml: bool) -> _Floats: ...
     def derivatives(self, theta: _Floats, reml: bool) -> tuple[_Floats, _Floats]: ...
     def optimize(self, reml: bool, start: _Floats | None, max_evaluations: int) -> Optimum: ...
     def solve(self, theta: _Floats, reml: bool, full: bool) -> Solution: ...

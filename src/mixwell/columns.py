@@ -1,8 +1,8 @@
 """Expressions of a formula -> columns of numbers, with R's values, names and order.
 
-`Encoder` evaluates expressions over one table. On training data it learns as it goes (levels, contrasts, means,
-knots) into `states`; given those states it replays them on new data. `plan` decides how each factor of each
-term is coded (R's marginality rule), `encode` multiplies the columns out.
+`Encoder` evaluates expressions over one table. On training data it learns as it goes (levels, contrasts,
+means, knots) into `states`; given those states it replays them on new data. `plan` decides how each factor of
+each term is coded (R's marginality rule), `encode` multiplies the columns out.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from mixwell.contrasts import Contrast, coding_matrix, level_text, read_contrast
 from mixwell.errors import error
 from mixwell.frame import Codes, Column, Labels, compact
-from mixwell.parser import (
+from mixwell.expression import (
     CONTRASTS,
     FUNCTIONS,
     Binary,
@@ -145,7 +145,7 @@ class Encoder:
             if self.learning and isinstance(found, np.ndarray):
                 self._check_finite(expr, found)
             self._cache[expr] = found
-        return found  # type: ignore[no-any-return]
+        return found
 
     def numeric(self, expr: Expr) -> Floats:
         """Evaluate to float64 (n,); booleans count as 0 and 1, anything else is refused."""
@@ -162,7 +162,7 @@ class Encoder:
             column = self._read(expr.name)
             codes, levels = column.codes()
             self._cache[key] = compact(codes, levels) if self.learning else (codes, levels)
-        return self._cache[key]  # type: ignore[no-any-return]
+        return self._cache[key]
 
     def is_factor(self, expr: Expr) -> bool:
         """Whether an expression enters a term as a factor. Replay repeats what was learned."""
@@ -173,12 +173,12 @@ class Encoder:
         )
 
     def columns(self, expr: Expr, *, full: bool) -> Basis:
-        """Columns of one variable of a term: itself, its basis, its contrasts, or (`full`) one dummy per level."""
+        """Columns of one variable of a term: itself, its basis, its contrasts, or (`full`) all dummies."""
         key = ("columns", expr, full)
         found = self._cache.get(key)
         if found is None:
             found = self._cache[key] = self._columns(expr, full=full)
-        return found  # type: ignore[no-any-return]
+        return found
 
     def _columns(self, expr: Expr, *, full: bool) -> Basis:
         if not self.is_factor(expr):
@@ -263,7 +263,7 @@ class Encoder:
         value = self.value(expr)
         if isinstance(value, (float, np.ndarray)):
             return value
-        if isinstance(value, Factor) and value.levels == BOOLEAN:
+        if isinstance(value, Factor) and value.kind == "boolean":
             return np.array([0.0, 1.0, np.nan])[value.codes]
         if isinstance(value, Basis):
             raise error(
@@ -356,7 +356,8 @@ class Encoder:
         """poly(), bs(), ns(), cr()."""
         learned = self._learned(call, _LEARN[call.function])
         columns = learned.columns(self.numeric(call.args[0]))
-        return Basis(columns, tuple(str(i) for i in range(1, len(columns) + 1)))
+        names = tuple(map(str, range(1, len(columns) + 1))) if len(columns) > 1 else ("",)
+        return Basis(columns, names)
 
     def _scaled(self, call: Call) -> Value:
         """scale(), center(), standardize()."""
@@ -396,7 +397,7 @@ def _finished(value: Any) -> Floats | float:
     return value if isinstance(value, np.ndarray) else float(value)
 
 
-# --- tables of functions --------------------------------------------------------------------------------------
+# --- tables of functions ------------------------------------------------------------------------------------
 
 _ELEMENTWISE: dict[str, Callable[[Any], Any]] = {
     "log2": np.log2,
@@ -461,7 +462,9 @@ def _read_call_contrast(call: Call, options: dict[str, Any]) -> Contrast | None:
         case Call(spelling, args, kwargs):
             name = CONTRASTS[spelling]
             base |= {key: _constant(value) for key, value in kwargs}
-            if args and not base:  # next to base=, as in contr.treatment(3, base = 2), it is the number of levels
+            if (
+                args and not base
+            ):  # next to base=, as in contr.treatment(3, base = 2), it is the number of levels
                 value = _constant(args[0])
                 base["base" if isinstance(value, float) else "ref"] = value
         case _ if not base:
@@ -486,7 +489,7 @@ def _whole(value: Any, what: str, least: int) -> int:
 
 def _learn_poly(x: Floats, options: dict[str, Any]) -> State:
     degree = _whole(options.get("degree", 1), "degree", 1)
-    return Powers(degree) if options.get("raw", False) else learn_poly(x, degree)
+    return Powers(degree) if options.get("raw", False) else learn_poly(x, degree)[0]
 
 
 def _spline_options(options: dict[str, Any]) -> dict[str, Any]:
@@ -537,7 +540,7 @@ _CALLS: dict[str, Callable[[Encoder, Call], Value]] = {
 
 
 def match_levels(levels: Labels, known: Labels) -> Codes:
-    """Position of each level among the known ones, -1 if it is none: by value, else by text ('308' for 308)."""
+    """Position of each level among the known ones, else -1: matched by value, or by text ('308' for 308)."""
     index = {level: i for i, level in enumerate(known)}
     found = [index.get(level, -1) for level in levels]
     if -1 in found:
@@ -548,14 +551,14 @@ def match_levels(levels: Labels, known: Labels) -> Codes:
     return np.array(found, dtype=np.int32)
 
 
-# --- terms ----------------------------------------------------------------------------------------------------
+# --- terms --------------------------------------------------------------------------------------------------
 
 
 def plan(terms: Terms, *, intercept: bool, is_factor: Callable[[Expr], bool]) -> Plan:
     """Decide which factors of which terms get a dummy for every level instead of contrasts.
 
-    A factor is coded by contrasts where the rest of its term is contained in an earlier term (or is empty), so
-    that the columns it gives up are there already. Without an intercept the first factor gets all its dummies.
+    A factor is coded by contrasts where the rest of its term is contained in an earlier term (or is empty),
+    so that the columns it gives up are there already. Without an intercept the first factor gets all of them.
     """
     planned: list[tuple[tuple[Expr, bool], ...]] = []
     earlier: list[set[Expr]] = []

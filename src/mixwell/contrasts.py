@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mixwell.errors import error
-from mixwell.parser import CONTRASTS
+from mixwell.expression import CONTRASTS
 from mixwell.splines import learn_poly
 
 __all__ = ["Contrast", "coding_matrix", "level_text", "read_contrast"]
@@ -21,10 +22,10 @@ Labels = tuple[Hashable, ...]
 
 @dataclass(frozen=True, slots=True)
 class Contrast:
-    """A coding asked for: treatment, sum, helmert, poly, diff, or "custom" with a matrix (levels, columns) and column names.
+    """A coding asked for: treatment, sum, helmert, poly, diff or custom.
 
     `base` is the reference level of treatment coding: its position counted from 1 as in R, or its label
-    (`by_label`).
+    (`by_label`). A custom coding has a `matrix` (levels, columns) and maybe `names` of its columns.
     """
 
     name: str
@@ -63,8 +64,7 @@ def _helmert(k: int) -> Floats:
 
 
 def _poly(k: int) -> Floats:
-    scores = np.arange(1.0, k + 1)
-    return np.column_stack(learn_poly(scores, k - 1).columns(scores))
+    return np.column_stack(learn_poly(np.arange(1.0, k + 1), k - 1)[1])
 
 
 def _diff(k: int) -> Floats:
@@ -86,7 +86,7 @@ _MATRICES: Mapping[str, Callable[[int], Floats]] = {
 
 
 def read_contrast(given: Any, column: str) -> Contrast:
-    """Read one entry of the `contrasts` argument: a name, a matrix, a mapping of column names, or a Contrast."""
+    """Read one entry of the `contrasts` argument: a name, a matrix, or a mapping of column name to values."""
     if isinstance(given, Contrast):
         return given
     if isinstance(given, str):
@@ -115,7 +115,7 @@ def coding_matrix(
 ) -> tuple[Floats, tuple[str, ...]]:
     """Return the coding of `levels` as a (levels, columns) array, and the suffix of each column's name.
 
-    `declared` are the levels before unused ones were dropped: a custom matrix may have a row for each of them.
+    `declared` are the levels before unused ones were dropped: a custom matrix may have a row for each.
     """
     k = len(levels)
     texts = tuple(level_text(level) for level in levels)
@@ -135,7 +135,7 @@ def coding_matrix(
     if contrast.name == "poly":
         return matrix, _poly_names(k)
     if contrast.name == "diff":
-        return matrix, tuple(f"{b}-{a}" for a, b in zip(texts, texts[1:], strict=False))
+        return matrix, tuple(f"{b}-{a}" for a, b in pairwise(texts))
     return matrix, _numbered(k - 1)
 
 

@@ -1,11 +1,10 @@
-"""Formula + table -> the numbers a fit needs: y, the columns of X, the random-effects terms, weights and offset.
+"""Formula + table -> what a fit needs: y, the columns of X, the random-effects terms, weights and offset.
 
 `build_design` reads the table once. The `Recipe` in its result makes the same columns from new data.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -28,7 +27,7 @@ LOUD = frozenset({"MW-W01", "MW-W06"})
 """Notes that the public functions also emit as a warning, because a user could be misled without."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class RandomDesign:
     """One random-effects term, ready for the core.
 
@@ -37,8 +36,8 @@ class RandomDesign:
     group, factor_names
         Label of the grouping factor, "batch:cask", and the columns it is made of.
     levels, codes
-        Labels (tuples of labels for an interaction), and int32 codes (n,) into them; -1 for a level unknown to the
-        recipe or missing.
+        Labels (tuples of labels for an interaction), and int32 codes (n,) into them; -1 for a level that is
+        missing or unknown to the recipe.
     names, columns
         The k columns that vary, each float64 (n,) or None for all ones.
     structure, homogeneous, text
@@ -56,12 +55,12 @@ class RandomDesign:
     text: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Recipe:
     """What was learned from the training data: enough to make X, Z and the offset for other rows.
 
-    Each method takes a table (or a Frame) that has the columns it needs. Missing values become NaN in columns and
-    -1 in codes; a level of a fixed factor that was not in the training data is refused.
+    Each method takes a table (or a Frame) that has the columns it needs. Missing values become NaN in columns
+    and -1 in codes; a level of a fixed factor that was not in the training data is refused.
     """
 
     formula: Formula
@@ -111,7 +110,7 @@ class Recipe:
         return Encoder(read, frame.n_rows, self.formula.text, states=self.states)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Design:
     """Everything a fit needs from the data.
 
@@ -179,8 +178,8 @@ def build_design(
     weights, offset
         A column name, or one number per row of `data`. Rows of weight zero are left out.
     contrasts
-        Coding of factors by column name: "treatment", "sum", "helmert", "poly", "diff", or a matrix with one row per
-        level. A single name serves all unordered factors.
+        Coding of factors by column name: "treatment", "sum", "helmert", "poly", "diff", or a matrix with one
+        row per level. A single name serves all unordered factors.
     na_action
         "drop" rows with missing values in any column used, or "fail".
 
@@ -210,8 +209,8 @@ def build_design(
     rows, notes = _rows_used(frame.n_rows, table, given_weights, given_offset, na_action)
     if rows is not None:
         table = {name: column.take(rows) for name, column in table.items()}
-        given_weights = given_weights and given_weights.take(rows)
-        given_offset = given_offset and given_offset.take(rows)
+        given_weights = None if given_weights is None else given_weights.take(rows)
+        given_offset = None if given_offset is None else given_offset.take(rows)
     n = frame.n_rows if rows is None else int(np.count_nonzero(rows))
     encoder = Encoder(table.__getitem__, n, formula.text, contrasts=contrasts, row=_row_finder(rows))
 
@@ -264,7 +263,7 @@ def build_design(
     )
 
 
-# --- which columns, which rows --------------------------------------------------------------------------------
+# --- which columns, which rows ------------------------------------------------------------------------------
 
 
 def _factors(term: RandomTerm) -> list[Expr]:
@@ -353,7 +352,7 @@ def _row_finder(rows: Mask | None) -> Any:
     return int if rows is None else lambda i: int(np.flatnonzero(rows)[i])
 
 
-# --- the parts of a design ------------------------------------------------------------------------------------
+# --- the parts of a design ----------------------------------------------------------------------------------
 
 
 def _response(encoder: Encoder, formula: Formula) -> Floats:

@@ -3,7 +3,8 @@
 A message says what is wrong, what was given, where, and what to do. Modules raise `error("MW-F03", name=...)`
 and never write their own prose, so that one test can render every message and a reader can find it by code.
 
-Letters: F formula, D data and design, A arguments, N numerics, P prediction, W warnings and notes.
+Letters: F formula, D data and design, A arguments, N numerics, P prediction, W warnings and notes,
+C certificates.
 """
 
 from __future__ import annotations
@@ -472,7 +473,7 @@ MESSAGES |= {
         {"option": "method", "given": "reml", "allowed": ["'REML'", "'ML'"]},
     ),
     "MW-A03": Message(
-        "{function}: the family '{family}' is not here yet",
+        "{function}: generalised models (family '{family}') are not here yet",
         "This version fits Gaussian models: lm and lmer, or fit(..., family='gaussian').",
         {"function": "glmer()", "family": "binomial"},
     ),
@@ -481,6 +482,67 @@ MESSAGES |= {
         "{models} differ in their fixed part. Refit them with method='ML', or compare models that differ "
         "only in the random part.",
         {"models": ["y ~ 1 + (1 | g)", "y ~ x + (1 | g)"]},
+    ),
+}
+
+# --- A05 on: doors, options, fits and comparisons -----------------------------------------------------------------
+MESSAGES |= {
+    "MW-A05": Message(
+        "lm() fits models without random effects, but the formula has {terms}",
+        "Use lmer() or fit(), or leave the term out.",
+        {"terms": ["(1 + Days | Subject)"]},
+    ),
+    "MW-A06": Message(
+        "lmer() needs a random-effects term, but '{formula}' has none",
+        "Add one, for example (1 | g), or use lm() or fit().",
+        {"formula": "Reaction ~ 1 + Days"},
+    ),
+    "MW-A07": Message(
+        "{option} must be {expected}, got {given!r}",
+        "",
+        {"option": "max_evaluations", "expected": "a positive whole number", "given": 0},
+    ),
+    "MW-A08": Message(
+        "{what} must be {expected} finite numbers, got {given}",
+        "Its order is that of m.theta: term after term in the formula.",
+        {"what": "theta", "expected": 3, "given": [1.0, 0.0]},
+    ),
+    "MW-A09": Message(
+        "the response cannot be replaced: {reason}",
+        "refit() takes one finite number per row used. For missing values use m.update(data=...).",
+        {"reason": "its shape is (179,) but 180 rows were used"},
+    ),
+    "MW-A10": Message(
+        "the models were not fitted to the same rows",
+        "{models}. Missing values in a column that only one of them uses are the usual reason: drop these rows first.",
+        {"models": ["y ~ 1 + (1 | g) (180 rows)", "y ~ x + (1 | g) (178 rows)"]},
+    ),
+    "MW-A11": Message(
+        "the models do not have the same response and weights",
+        "{models}. Likelihoods of different data cannot be compared.",
+        {"models": ["y ~ 1 + (1 | g) (180 rows)", "log(y) ~ 1 + (1 | g) (180 rows)"]},
+    ),
+    "MW-A12": Message(
+        "a REML fit and an ML fit cannot be compared",
+        "{models}. Refit them with the same method.",
+        {"models": ["y ~ 1 + (1 | g) (REML)", "y ~ x + (1 | g) (ML)"]},
+    ),
+    "MW-A13": Message(
+        "REML criteria depend on how the fixed effects are coded, and these models differ in that alone",
+        "{models} have the same fit; their restricted log-likelihoods differ by a constant. Use the same contrasts, or "
+        "method='ML'.",
+        {"models": ["angle ~ recipe + (1 | g)", "angle ~ C(recipe, sum) + (1 | g)"]},
+    ),
+    "MW-A14": Message("compare() needs two models or more, got {given}", "", {"given": 1}),
+    "MW-A15": Message(
+        "this fit has no REML criterion: it was fitted by ML",
+        "Use m.deviance, or m.update(method='REML').",
+        {"formula": "y ~ x + (1 | g)"},
+    ),
+    "MW-A16": Message(
+        "there is no grouping factor '{name}'",
+        "Grouping factors: {available}.  {suggestion}",
+        {"name": "subject", "available": ["Subject", "Item"]},
     ),
 }
 
@@ -575,7 +637,7 @@ MESSAGES |= {
     "MW-D17": Message(
         "{term} has {q} random effects for {n} rows ({levels} levels of '{group}' times {k} columns)",
         "There must be fewer random effects than rows: their variances and the residual variance are probably "
-        "unidentifiable. Use fewer columns to the left of the bar.",
+        "unidentifiable. Use fewer columns to the left of the bar; the grouping factor stands to its right.",
         {"term": "(Days | Subject)", "q": 36, "n": 36, "levels": 18, "group": "Subject", "k": 2},
     ),
     "MW-D18": Message(
@@ -640,6 +702,26 @@ MESSAGES |= {
     ),
 }
 
+# --- P10 on: levels and offsets of new data ------------------------------------------------------------------------
+MESSAGES |= {
+    "MW-P10": Message(
+        "new level '{name}' of the grouping factor '{group}' (row {row}, counted from 0)",
+        "It is none of the {n_levels} levels that were fitted. {suggestion} To predict it without random effects use "
+        "new_levels='population'.",
+        {"name": "380", "group": "Subject", "row": 3, "n_levels": 3, "available": ["308", "309", "330"]},
+    ),
+    "MW-P11": Message(
+        "this model was fitted with an offset that is an array, which new rows do not have",
+        "Make it a column of the table, and fit with offset='column' or offset(column) in the formula.",
+        {},
+    ),
+    "MW-P12": Message(
+        "'{column}' of the grouping factor '{group}' is missing in row {row} (counted from 0)",
+        "To predict such rows without random effects use new_levels='population'.",
+        {"column": "Subject", "group": "Subject", "row": 3},
+    ),
+}
+
 # --- W: notes and warnings ----------------------------------------------------------------------------------------
 MESSAGES |= {
     "MW-W01": Message(
@@ -672,5 +754,51 @@ MESSAGES |= {
         "'{group}' is numeric: as a fixed effect it is one slope, as a grouping factor each value is a level.",
         "Write factor({group}) if the fixed effect should have a coefficient per value.",
         {"group": "year"},
+    ),
+}
+
+# --- C: what a certificate says ------------------------------------------------------------------------------------
+MESSAGES |= {
+    "MW-C01": Message(
+        "the fit is not certified: {reason}",
+        "Do not rely on it. m.certificate() shows what failed; raise Control(max_evaluations=...), or simplify the "
+        "random effects.",
+        {"reason": "the search stopped after 500 evaluations with something left to gain"},
+    ),
+    "MW-C02": Message(
+        "not estimable, because combinations of other columns: {columns}.",
+        "Coefficients that remain: {kept}.",
+        {"columns": ["z"], "kept": ["(Intercept)", "Days"]},
+    ),
+    "MW-C03": Message(
+        "nearly dependent columns: {columns} (condition number {condition}).",
+        "Their coefficients can be large, of opposite signs, and hardly mean anything one by one.",
+        {"columns": ["x", "z"], "condition": "2e+04"},
+    ),
+    "MW-C04": Message(
+        "The variance of '{group}' is estimated as zero: the data show no more variation between its levels than "
+        "within them.",
+        "The fit is valid; {term} adds nothing.",
+        {"group": "Batch", "term": "(1 | Batch)"},
+    ),
+    "MW-C05": Message(
+        "The variance of {columns} over '{group}' is estimated as zero.",
+        "The fit is valid. {advice}",
+        {
+            "columns": ["'Days'"],
+            "group": "Subject",
+            "advice": "(1 | Subject) in place of (1 + Days || Subject) gives the same fit.",
+        },
+    ),
+    "MW-C06": Message(
+        "The {k} random effects of {term} vary in only {rank} {directions}: {detail}.",
+        "The fit is valid; the data do not support a covariance matrix of full rank.",
+        {
+            "term": "(1 + Days | Subject)",
+            "k": 2,
+            "rank": 1,
+            "directions": "direction",
+            "detail": "their correlation is estimated as +1",
+        },
     ),
 }

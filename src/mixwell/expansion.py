@@ -197,7 +197,7 @@ class Expansion:
             raise self.fault("MW-F17", node.right.span)
         result = terms
         for _ in range(int(order) - 1):
-            grown = list(dict.fromkeys([*result, *self.cross(result, terms, node)]))
+            grown = self.cross(result, terms, node)
             if len(grown) == len(result):
                 break
             result = grown

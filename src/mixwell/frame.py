@@ -38,8 +38,8 @@ _EXACT = 2.0**53  # whole floats below this are exact integers
 class Column:
     """One column of a table, read.
 
-    `values` hold numbers, booleans, datetimes as stored (n,); text and categories are `codes_` (n,) into `levels_`
-    instead, -1 where missing. `absent` marks missing rows (None: there are none).
+    `values` hold numbers, booleans, datetimes as stored (n,); text and categories are `codes_` (n,) into
+    `levels_` instead, -1 where missing. `absent` marks missing rows (None: there are none).
     """
 
     name: str
@@ -82,8 +82,8 @@ class Column:
     def codes(self) -> tuple[Codes, Labels]:
         """Return int32 codes (n,), -1 where missing, and the levels they index.
 
-        Levels are sorted, or in the order of the categories of a categorical column (all of them: `compact` drops
-        the unused). Whole numbers have integer levels whether stored as integers or floats.
+        Levels are sorted, or in the order of the categories of a categorical column (all of them: `compact`
+        drops the unused). Whole numbers have integer levels whether stored as integers or floats.
         """
         if self.codes_ is not None:
             return self.codes_, self.levels_
@@ -97,7 +97,7 @@ class Column:
         return codes, levels
 
     def described(self) -> str:
-        """The kind in words, with a value, for messages: "text (such as 'abc')"."""
+        """Put the kind into words, with a value, for messages: "text (such as 'abc')"."""
         words = {"string": "text", "categorical": "categorical", "boolean": "boolean", "datetime": "dates"}
         if self.kind not in words:
             return "numbers"
@@ -108,7 +108,7 @@ class Column:
 _NUMBER_ADVICE = {
     "string": "If it holds numbers stored as text, convert the column first.",
     "categorical": "If its categories are numbers, convert the column to numbers first.",
-    "datetime": "Convert it to a number first, for example days since the first date; or write factor() around it.",
+    "datetime": "Convert it to a number first, for example days since the first one, or write factor() around.",
     "boolean": "",
     "numeric": "",
 }
@@ -122,7 +122,7 @@ class Frame:
     (('x', 'g'), 2, 'string')
     """
 
-    __slots__ = ("_backend", "_get", "_table", "names", "n_rows")
+    __slots__ = ("_backend", "_get", "_table", "n_rows", "names")
 
     names: tuple[str, ...]
     n_rows: int
@@ -140,8 +140,8 @@ class Frame:
         Parameters
         ----------
         data
-            pandas, polars (eager or lazy) or pyarrow table, anything else narwhals reads, a mapping of columns, or a
-            NumPy structured array.
+            pandas, polars (eager or lazy) or pyarrow table, anything else narwhals reads, a mapping of
+            columns, or a NumPy structured array.
         columns
             The columns that will be read: all that is collected from a lazy engine.
         """
@@ -191,10 +191,33 @@ class Frame:
         return read_column(name, native)
 
     def native_like(self, columns: Mapping[str, Any]) -> Any:
-        """Build a table in the caller's library from arrays or lists; a dict for dicts and structured arrays."""
+        """Build a table in the caller's library from arrays or lists; a dict if a dict or array came in."""
         if self._backend is None:
             return dict(columns)
         return nw.from_dict(dict(columns), backend=self._backend).to_native()
+
+    def with_columns(self, columns: Mapping[str, Any], rows: Mask | None = None) -> Any:
+        """Return the caller's table with columns added, only the rows where the mask is true (None: all)."""
+        if self._backend is None:
+            kept = {name: self._get(name) for name in self.names}
+            if rows is not None:
+                kept = {
+                    name: [item for item, used in zip(values, rows, strict=True) if used]
+                    if isinstance(values, list | tuple)
+                    else np.asarray(values)[rows]
+                    for name, values in kept.items()
+                }
+            return kept | dict(columns)
+        native = self._table
+        if _is(native, "pyarrow", "RecordBatch"):
+            native = sys.modules["pyarrow"].Table.from_batches([native])
+        table = nw.from_native(native, eager_only=True)
+        if rows is not None:
+            table = table.filter(rows.tolist())
+        backend = table.implementation
+        return table.with_columns(
+            *(nw.new_series(name, values, backend=backend) for name, values in columns.items())
+        ).to_native()
 
 
 _KNOWN_TABLES = (("pandas", "DataFrame"), ("polars", "DataFrame"), ("pyarrow", "Table"))
@@ -222,7 +245,7 @@ def _common_length(columns: Mapping[Any, Any]) -> int:
     return next(iter(lengths.values()), 0)
 
 
-# --- reading one column ---------------------------------------------------------------------------------------
+# --- reading one column -------------------------------------------------------------------------------------
 
 
 def read_column(name: str, native: Any) -> Column:
@@ -277,7 +300,7 @@ def _from_pandas(name: str, array: Any, dtype: Any) -> Column:
         codes, uniques = array.factorize()
         return _text(name, codes.astype(np.int32), uniques.tolist())
     if kind == "DatetimeTZDtype":
-        return _from_numpy(name, array.to_numpy(dtype="datetime64[ns]"), timezone=dtype.tz)
+        return _from_numpy(name, array.to_numpy(dtype=f"datetime64[{dtype.unit}]"), timezone=dtype.tz)
     if hasattr(dtype, "numpy_dtype"):  # Int64, Float64, boolean: values and a mask
         absent = array.isna()
         if not absent.any():
@@ -315,7 +338,7 @@ _POLARS_INTEGERS = {f"{sign}Int{bits}" for sign in ("", "U") for bits in (8, 16,
 
 
 def _from_polars_codes(name: str, series: Any, kind: Kind) -> Column:
-    """Codes of a polars Categorical, whose physical codes are shared between columns and in no useful order."""
+    """Codes of a polars Categorical: its physical codes are shared between columns and in no useful order."""
     physical = series.to_physical().to_numpy()
     absent = None
     if series.null_count():
@@ -370,10 +393,7 @@ def _from_arrow(name: str, array: Any) -> Column:
 
 def _arrow_dictionary(array: Any) -> tuple[Codes, list[Any]]:
     """Codes (-1 missing) and values of a dictionary array, whatever its chunks."""
-    if hasattr(array, "unify_dictionaries"):
-        chunks = array.unify_dictionaries().chunks
-    else:
-        chunks = [array]
+    chunks = array.unify_dictionaries().chunks if hasattr(array, "unify_dictionaries") else [array]
     codes = [
         np.asarray(chunk.indices.fill_null(-1) if chunk.null_count else chunk.indices) for chunk in chunks
     ]
@@ -482,7 +502,7 @@ def _zone(name: str) -> Any:
         return UTC
 
 
-# --- coding ---------------------------------------------------------------------------------------------------
+# --- coding -------------------------------------------------------------------------------------------------
 
 
 def _code(values: NDArray[Any], timezone: Any) -> tuple[Codes, Labels]:
@@ -542,7 +562,7 @@ def code_integers(values: NDArray[Any]) -> tuple[Codes, NDArray[Any]]:
 
 
 def _offsets(values: NDArray[Any], low: int) -> NDArray[np.int64]:
-    return np.subtract(values, low, dtype=np.int64, casting="unsafe")
+    return np.asarray(np.subtract(values, low, dtype=np.int64, casting="unsafe"))
 
 
 def compact(codes: Codes, levels: Labels) -> tuple[Codes, Labels]:

@@ -1,4 +1,4 @@
-"""Grouping factors: coding of interactions, and the checks that say when a random-effects term cannot work."""
+"""Grouping factors: coding of interactions, and the checks that tell when a random term cannot work."""
 
 from __future__ import annotations
 
@@ -73,8 +73,8 @@ def _source(expr: Expr) -> str | None:
 def refuse_confounded(formula: Formula, fixed: Plan, encoder: Encoder) -> None:
     """Refuse a random effect that the fixed effects already span: `g + (1 | g)`, `x:g + (0 + x | g)`.
 
-    The columns of a random effect t over the groups G lie in the span of a fixed term F when F holds t and G and
-    whatever else it holds is categorical.
+    The columns of a random effect t over the groups G lie in the span of a fixed term F when F holds t and G
+    and whatever else it holds is categorical.
     """
     if not any(encoder.is_factor(expr) for term in fixed for expr, _ in term):
         return
@@ -100,7 +100,7 @@ def refuse_confounded(formula: Formula, fixed: Plan, encoder: Encoder) -> None:
 def notes_on_groups(
     formula: Formula, groups: Sequence[Group], columns: dict[str, Column], encoder: Encoder
 ) -> list[Note]:
-    """Remarks on each grouping factor: float labels, two levels, a swapped bar, labels reused as if nested."""
+    """Remarks on grouping factors: float labels, two levels, a swapped bar, labels reused as if nested."""
     notes: list[Note] = []
     seen: set[tuple[Expr, ...]] = set()
     for term, group in zip(formula.random, groups, strict=True):
@@ -150,8 +150,8 @@ def _looks_swapped(
 def _nesting_questions(terms: Sequence[RandomTerm], groups: Sequence[Group]) -> list[Note]:
     """Ask about labels that may be reused: (1 | batch) + (1 | cask) where every batch has casks a, b, c.
 
-    The data cannot tell reuse from crossing. Ask only when few labels occur in each of many groups, several rows
-    in every cell, and no term has the interaction.
+    The data cannot tell reuse from crossing. Ask only when few labels occur in each of many groups, several
+    rows in every cell, and no term has the interaction.
     """
     simple = [
         (variables(term.group[0])[0], group)

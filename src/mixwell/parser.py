@@ -101,12 +101,12 @@ class Token(NamedTuple):
 _TOKEN = re.compile(
     r"""\s*(?:
       (?P<name>(?:[^\W\d]|\.(?![0-9]))[\w.]*)
-    | (?P<op>\*\*|\|\||%in%|%%|%/%|[<>=!]=|[-+*/:^|~(),<>=])
+    | (?P<op>\*\*|\|\||%in%|%%|%/%|[<>=!]=|[-+*/:^|~(),>=]|<(?!-))
     | (?P<number>(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?L?)
     | (?P<quoted>`(?:[^`\\]|\\.)*`)
     | (?P<string>"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')
     | (?P<end>\Z)
-    | (?P<bad>%[^%\s]{0,9}%|&&?|\$\.?\w*|@\.?\w*|.) )""",
+    | (?P<bad><-|%[^%\s]{0,9}%|&&?|\$\.?\w*|@\.?\w*|.) )""",
     re.VERBOSE | re.DOTALL,
 )
 _QUOTES = {"`": "backquote", '"': "double quote", "'": "single quote"}
@@ -125,6 +125,7 @@ _REFUSED = {
     "!": "Write I(a != b), or I(1 - a) for the opposite of a 0/1 column.",
     "%": "The operators between percent signs are %in%, and inside I() also %% and %/%.",
     "`": "A column name stands between the backquotes.",
+    "<": "A formula assigns nothing. For 'less than minus' put a space between: I(a < -b).",
 }
 
 

@@ -108,11 +108,11 @@ def predict(
     recipe = m.design.recipe
     frame = Frame.from_data(newdata)
     columns = recipe.fixed(frame)
-    out = fixed_part([columns[j] for j in m.kept], np.asarray(m.solution["beta"]), frame.n_rows)
+    out = fixed_part([columns[j] for j in m.kept], np.asarray(m.solution.beta), frame.n_rows)
     if (offset := recipe.offset(frame)) is not None:
         out += offset
     if conditional:
-        for term, source, b in zip(recipe.random(frame), m.formula.random, m.solution["b"], strict=True):
+        for term, source, b in zip(recipe.random(frame), m.formula.random, m.solution.b, strict=True):
             if new_levels == "error" and (term.codes < 0).any():
                 _refuse_level(frame, term, source.group_names)
             out += random_part(term.codes, term.columns, np.asarray(b))

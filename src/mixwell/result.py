@@ -10,13 +10,16 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mixwell import certificate, predict, tables
-from mixwell._core import Problem
+from mixwell import predict, tables
+from mixwell._core import Problem, Term
+from mixwell.certificate import Certificate, certify
+from mixwell.diagnosis import ILL_CONDITIONED, Boundary, announce, boundaries, conditioning
 from mixwell.errors import Note, error, note
 from mixwell.options import Control, Method, choice
 from mixwell.values import Covariance, NamedVector, SparseMatrix, Terms, VarCorr
@@ -34,7 +37,8 @@ Array = NDArray[np.float64]
 def cross_products(design: Design) -> Problem:
     """Hand a design to the core, which keeps its cross-products."""
     terms = [
-        (term.codes, len(term.levels), term.columns, term.structure, term.homogeneous) for term in design.random
+        Term(term.codes, len(term.levels), term.columns, term.structure, term.homogeneous)
+        for term in design.random
     ]
     y = design.y if design.offset is None else design.y - design.offset
     return Problem(y, design.columns, terms, design.weights)
@@ -103,12 +107,12 @@ class FittedModel:
     @cached_property
     def solution(self) -> Solution:
         """The penalised least-squares solution at theta, as the core returns it."""
-        return self.problem.solve(self.optimum["theta"], self.is_reml, False)
+        return self.problem.solve(self.optimum.theta, self.is_reml, False)
 
     @cached_property
     def full_solution(self) -> Solution:
         """The solution with conditional variances and the modes of the columns of X."""
-        return self.problem.solve(self.optimum["theta"], self.is_reml, True)
+        return self.problem.solve(self.optimum.theta, self.is_reml, True)
 
     @cached_property
     def kept(self) -> tuple[int, ...]:
@@ -143,12 +147,12 @@ class FittedModel:
     @cached_property
     def fixef(self) -> NamedVector:
         """Fixed-effects estimates of the estimable columns."""
-        return NamedVector(tuple(self.design.names[j] for j in self.kept), np.array(self.solution["beta"]))
+        return NamedVector(tuple(self.design.names[j] for j in self.kept), np.array(self.solution.beta))
 
     @cached_property
     def vcov(self) -> Array:
         """Covariance of the fixed effects, shape (p, p); rows and columns as in `fixef.names`."""
-        return _frozen(self.solution["sigma2"] * np.asarray(self.solution["vcov_unscaled"]))
+        return _frozen(self.solution.sigma2 * np.asarray(self.solution.vcov_unscaled))
 
     @cached_property
     def se(self) -> NamedVector:
@@ -162,12 +166,12 @@ class FittedModel:
         Of an unstructured term the lower triangle of lambda column by column; of diag(), cs() and ar1() the standard
         deviations (one if homogeneous), then the correlation where there is one.
         """
-        return _frozen(np.array(self.optimum["theta"]))
+        return _frozen(np.array(self.optimum.theta))
 
     @property
     def sigma(self) -> float:
         """Residual standard deviation; of a model without random effects sqrt(RSS / (n - p)), with ML sqrt(RSS / n)."""
-        return math.sqrt(self.solution["sigma2"])
+        return math.sqrt(self.solution.sigma2)
 
     def varcorr(self) -> VarCorr:
         """Return the variances and correlations of the random effects.
@@ -184,7 +188,7 @@ class FittedModel:
     @cached_property
     def _varcorr(self) -> VarCorr:
         terms = tuple(
-            Covariance(term.group, term.names, term.structure, self.solution["sigma2"] * (factor @ factor.T))
+            Covariance(term.group, term.names, term.structure, self.solution.sigma2 * (factor @ factor.T))
             for term, factor in zip(self.design.random, self.lambdas, strict=True)
         )
         return VarCorr(terms, self.sigma, self.design.frame.native_like)
@@ -192,7 +196,7 @@ class FittedModel:
     @property
     def lambdas(self) -> tuple[Array, ...]:
         """Relative covariance factors, lower triangular (k, k), one a term: Var(b) = sigma^2 lambda lambda'."""
-        return tuple(np.asarray(factor) for factor in self.solution["lambdas"])
+        return tuple(np.asarray(factor) for factor in self.solution.lambdas)
 
     ranef = tables.ranef
     coef = tables.coef
@@ -218,7 +222,7 @@ class FittedModel:
     def deviance(self) -> float:
         """-2 log-likelihood (not restricted) at the estimated theta; what an ML fit minimises."""
         if self.is_mixed and not self.is_reml:
-            return float(self.optimum["criterion"])
+            return float(self.optimum.criterion)
         return float(self.problem.criterion(self.theta, False))
 
     @property
@@ -226,7 +230,7 @@ class FittedModel:
         """What a REML fit minimises: -2 restricted log-likelihood. An ML fit has none and says so."""
         if not self.is_reml:
             raise error("MW-A15", formula=str(self.formula))
-        return float(self.optimum["criterion"])
+        return float(self.optimum.criterion)
 
     @property
     def loglik(self) -> float:
@@ -284,13 +288,13 @@ class FittedModel:
     @cached_property
     def _fixed_part(self) -> Array:
         """X beta + offset, shape (n,)."""
-        part = predict.fixed_part(self.fixed_columns, np.asarray(self.solution["beta"]), self.nobs)
+        part = predict.fixed_part(self.fixed_columns, np.asarray(self.solution.beta), self.nobs)
         return _frozen(part if self.design.offset is None else part + self.design.offset)
 
     @cached_property
     def _fitted(self) -> Array:
         out = self._fixed_part.copy()
-        for term, b in zip(self.design.random, self.solution["b"], strict=True):
+        for term, b in zip(self.design.random, self.solution.b, strict=True):
             out += predict.random_part(term.codes, term.columns, np.asarray(b))
         return _frozen(out)
 
@@ -397,7 +401,7 @@ class FittedModel:
     __repr__ = tables.summary
     _repr_html_ = tables.summary_html
 
-    def certificate(self) -> certificate.Certificate:
+    def certificate(self) -> Certificate:
         """Check this fit against the theorems it rests on, from the rows of the data.
 
         Returns
@@ -415,26 +419,21 @@ class FittedModel:
         return self._certificate
 
     @cached_property
-    def _certificate(self) -> certificate.Certificate:
-        return certificate.certify(self)
+    def _certificate(self) -> Certificate:
+        return certify(self)
 
     @cached_property
-    def boundary(self) -> tuple[certificate.Boundary, ...]:
+    def boundary(self) -> tuple[Boundary, ...]:
         """Random-effects terms whose covariance is singular, with what that means."""
-        return certificate.boundaries(self.design, self.optimum["cone"], self.lambdas)
+        return boundaries(self.design, self.optimum.cone, self.lambdas)
 
     @cached_property
     def optimization(self) -> Optimization:
         """How the search went: evaluations, convergence, derivatives at the end, and its trace."""
         o = self.optimum
+        gradient, hessian = map(_frozen, self.problem.derivatives(self.theta, self.is_reml))
         return Optimization(
-            o["evaluations"],
-            o["converged"],
-            o["promised"],
-            o["criterion"],
-            _frozen(o["gradient"]),
-            _frozen(o["hessian"]),
-            tuple(o["trace"]),
+            o.evaluations, o.converged, o.promised, o.criterion, gradient, hessian, tuple(o.trace)
         )
 
     @cached_property
@@ -448,8 +447,8 @@ class FittedModel:
         notes = list(self.design.notes)
         if self.dropped:
             notes.append(note("MW-C02", columns=self.dropped, kept=self.fixef.names))
-        condition, names = certificate.conditioning(self.fixed_columns, self.design.weights, self.fixef.names)
-        if condition > certificate.ILL_CONDITIONED:
+        condition, names = conditioning(self.fixed_columns, self.design.weights, self.fixef.names)
+        if condition > ILL_CONDITIONED:
             notes.append(note("MW-C03", condition=f"{condition:.1g}", columns=names))
         notes += [note(b.code, **b.fields) for b in self.boundary]
         return tuple(notes)
@@ -485,7 +484,7 @@ class FittedModel:
         design = replace(self.design, y=response)
         problem = cross_products(design)
         optimum = problem.optimize(self.is_reml, self.control.start_array(), self.control.max_evaluations)
-        return certificate.announce(replace(self, design=design, optimum=optimum, handle=problem))
+        return announce(replace(self, design=design, optimum=optimum, handle=problem))
 
     def _new_response(self, y: Any) -> Array:
         try:
@@ -544,10 +543,10 @@ class FittedModel:
             "design": self.design,
             "method": self.method,
             "control": self.control,
-            "optimum": self.optimum,
+            "optimum": _plain(self.optimum),
             "arguments": self.arguments,
             "handle": None,
-            "solution": self.solution,
+            "solution": _plain(self.solution),
             "kept": self.kept,
         }
 
@@ -560,3 +559,7 @@ def _frozen(values: Any) -> Array:
     array.setflags(write=False)
     return array
 
+
+def _plain(record: Any) -> SimpleNamespace:
+    """Copy one of the core's records into one that pickles."""
+    return SimpleNamespace(**{name: getattr(record, name) for name in dir(record) if not name.startswith("_")})

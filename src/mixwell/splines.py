@@ -1,8 +1,8 @@
 """Polynomial and spline bases with R's values: `poly`, `bs`, `ns`.
 
-A basis is learned once from the training column (`learn_*`) and evaluated anywhere (`.columns(x)`), so that new
-data meet the same polynomials and the same knots. Values agree with R's `stats::poly`, `splines::bs` and
-`splines::ns`, also outside the boundary knots: `bs` continues the outermost polynomial piece, `ns` its tangent.
+A basis is learned once from the training column (`learn_*`) and evaluated anywhere (`.columns(x)`), so that
+new data meet the same polynomials and knots. Values agree with R's `stats::poly`, `splines::bs` and
+`splines::ns`, also outside the boundary knots: `bs` continues the outermost polynomial, `ns` its tangent.
 """
 
 from __future__ import annotations
@@ -59,10 +59,12 @@ class Polynomial:
         return tuple(basis[1:])
 
 
-def learn_poly(x: Floats, degree: int) -> Polynomial:
+def learn_poly(x: Floats, degree: int) -> tuple[Polynomial, tuple[Floats, ...]]:
     """Orthogonalise the powers of x over the points x, leading coefficients positive.
 
-    Raises ValueError when x has too few distinct values for `degree`.
+    Returns the recurrence, and its polynomials q_1 to q_degree at x: orthonormal to rounding at any degree,
+    while the recurrence replayed drifts at degrees near the number of points. Raises ValueError when x has too
+    few distinct values.
     """
     center = float(x.mean())
     scale = float(np.abs(x - center).max()) or 1.0
@@ -83,15 +85,15 @@ def learn_poly(x: Floats, degree: int) -> Polynomial:
             raise ValueError(f"degree {degree} needs more than {k + 1} distinct values")
         recurrence[k + 1, k] = norm
         basis.append(following / norm)
-    return Polynomial(center, scale, float(start), recurrence)
+    return Polynomial(center, scale, float(start), recurrence), tuple(basis[1:])
 
 
 @dataclass(frozen=True, slots=True)
 class Spline:
     """A B-spline basis on `knots` (boundary knots repeated `order` times).
 
-    `transform` (m', m) maps the m B-splines to the columns wanted: it drops the first one, or imposes the natural
-    boundary conditions. `natural` says that the basis is linear outside the boundary knots.
+    `transform` (m', m) maps the m B-splines to the columns wanted: it drops the first one, or imposes the
+    natural boundary conditions. `natural` says that the basis is linear outside the boundary knots.
     """
 
     knots: Floats
@@ -171,7 +173,9 @@ def _place(
     boundary: Sequence[float] | None,
 ) -> tuple[Floats, Floats]:
     """Interior and boundary knots: given, or at equal quantiles of the values inside the boundary."""
-    ends = np.array([x.min(), x.max()] if boundary is None else sorted(boundary), dtype=np.float64)
+    ends = np.sort(
+        np.array([x.min(), x.max()] if boundary is None else boundary, dtype=np.float64), axis=None
+    )
     if ends.size != 2 or not ends[0] < ends[1]:
         raise ValueError(
             "the boundary knots must be two different numbers" if boundary else "all values are equal"
@@ -219,7 +223,7 @@ def _bsplines(knots: Floats, x: Floats, order: int) -> Floats:
 
 
 def _derivative(knots: Floats, point: float, order: int, times: int) -> Floats:
-    """Derivatives of all B-splines of this order at one point, shape (len(knots) - order,)."""
+    """Differentiate all B-splines of this order at one point, shape (len(knots) - order,)."""
     if times == 0:
         return _bsplines(knots, np.array([point]), order)[:, 0]
     m = knots.size - order

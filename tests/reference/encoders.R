@@ -48,7 +48,7 @@ matrices <- lapply(formulas, function(text) {
   again <- suppressWarnings(model.frame(terms(frame), fresh, na.action = na.pass,
                                         xlev = .getXlevels(terms(frame), frame)))
   list(formula = text, names = colnames(X), assign = attr(X, "assign"), columns = unname(as.list(as.data.frame(X))),
-       new = unname(as.list(as.data.frame(suppressWarnings(model.matrix(terms(frame), again))))))
+       new = unname(as.list(as.data.frame(suppressWarnings(model.matrix(terms(frame), again, attr(X, "contrasts")))))))
 })
 
 with_contrasts <- list(
@@ -63,7 +63,7 @@ coded <- lapply(with_contrasts, function(case) {
   list(formula = case[[1]], contrasts = case[[2]], names = colnames(X), columns = unname(as.list(as.data.frame(X))))
 })
 
-contrasts <- lapply(c(2, 3, 5, 8, 15, 24), function(k) {
+contrasts <- lapply(c(2, 3, 5, 8, 12), function(k) {
   list(levels = k, treatment = contr.treatment(k), sum = contr.sum(k), helmert = contr.helmert(k),
        poly = unname(contr.poly(k)), poly_names = colnames(contr.poly(k)), diff = unname(contr.sdif(k)))
 })

@@ -15,6 +15,7 @@ use crate::dense;
 use crate::error::Error;
 use crate::factor::{Factor, Modes, Scale};
 use crate::term::TermShape;
+use rayon::prelude::*;
 
 /// Below this share of its total variation the response counts as reproduced exactly.
 const EXACT: f64 = 1e-26;
@@ -199,21 +200,47 @@ impl Problem {
         if n_dir == 0 {
             return Vec::new();
         }
+        // One column of C' for each random effect: Sigma_i (Z_j'e), and its product with Z_j'e for e'w_i.
         let mut ct = vec![0.0; n_dir * c.n_random()];
         let mut ew = vec![0.0; n_dir];
         let mut first = 0;
         for term in &c.terms {
-            let (k, o) = (term.structure.k, term.offset);
+            let (k, o, kf) = (term.structure.k, term.offset, c.factor_k[term.factor]);
             let own = first..first + term.structure.n_theta();
-            for e in &c.node_of[term.factor] {
-                let at = c.q[*e as usize] + o;
+            let fill = |e: usize, columns: &mut [f64], ew: &mut [f64]| {
+                let at = c.q[e] + o;
                 let s = &modes.ze[at..at + k];
                 for d in own.clone() {
                     for i in 0..k {
                         let v: f64 = (0..k).map(|j| directions[d][i + j * k] * s[j]).sum();
-                        ct[d + (at + i) * n_dir] = v;
+                        columns[d + (o + i) * n_dir] = v;
                         ew[d] += v * s[i];
                     }
+                }
+            };
+            if term.factor == 0 {
+                // The leading levels are contiguous; chunks of fixed size make sums independent of threads.
+                const CHUNK: usize = 4096;
+                let lead = &mut ct[..c.n_leading * kf * n_dir];
+                let one = |(chunk, columns): (usize, &mut [f64])| {
+                    let mut ew = vec![0.0; n_dir];
+                    for (l, columns) in columns.chunks_exact_mut(kf * n_dir).enumerate() {
+                        fill(chunk * CHUNK + l, columns, &mut ew);
+                    }
+                    ew
+                };
+                let parts: Vec<Vec<f64>> = if c.n_leading > CHUNK {
+                    lead.par_chunks_mut(CHUNK * kf * n_dir).enumerate().map(one).collect()
+                } else {
+                    vec![one((0, lead))]
+                };
+                for part in parts {
+                    ew.iter_mut().zip(part).for_each(|(s, v)| *s += v);
+                }
+            } else {
+                for e in &c.node_of[term.factor] {
+                    let e = *e as usize;
+                    fill(e, &mut ct[c.q[e] * n_dir..c.q[e + 1] * n_dir], &mut ew);
                 }
             }
             first = own.end;

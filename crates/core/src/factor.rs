@@ -27,6 +27,9 @@ use rayon::prelude::*;
 /// A tail factor is handled through lambda^-1 while the norm of that stays below this.
 const REGULAR: f64 = 1e4;
 
+/// Most columns that one grouping factor can have.
+pub const MAX_COLUMNS: usize = 64;
+
 /// Levels of the leading factor per task; fixed, so that sums do not depend on the number of threads.
 const CHUNK: usize = 2048;
 
@@ -730,7 +733,8 @@ impl Factor {
                 }
             }
             let f = c.factor_of[e] as usize;
-            let block = self.finish(&node, f, &self.w[c.d[e]..c.d[e + 1]], &n, &mut out.zpz[f]);
+            let mut block = vec![0.0; k * k];
+            self.finish(&node, f, &self.w[c.d[e]..c.d[e + 1]], &n, &mut out.zpz[f], &mut block);
             let pm = precision_free(&self.w[c.d[e]..c.d[e + 1]], k);
             let (at, ax) = (c.val_ptr[e] - v0, (c.q[e] - c.q[c.n_leading]) * p);
             for i in 0..k {
@@ -766,13 +770,13 @@ impl Factor {
             product
         });
         let want = !out.blocks.is_empty();
-        let (mut head, rest) = (std::mem::take(&mut out.blocks), ());
-        let () = rest;
+        let mut head = std::mem::take(&mut out.blocks);
         let size = c.n_leading * k * k;
         let shared = &*out;
         let chunk = |first: usize, blocks: &mut [f64]| -> Vec<f64> {
             let mut zpz = vec![0.0; k * k];
             let mut n = vec![0.0; k * k];
+            let mut spare = vec![0.0; k * k];
             let mut local = Vec::new();
             let mut index = Vec::new();
             for e in first..(first + CHUNK).min(c.n_leading) {
@@ -795,10 +799,9 @@ impl Factor {
                 } else {
                     sandwich_tail(c, e, &node, p, shared, &mut index, &mut n);
                 }
-                let block = self.finish(&node, 0, &self.w[c.d[e]..c.d[e + 1]], &n, &mut zpz);
-                if want {
-                    blocks[(e - first) * k * k..(e - first + 1) * k * k].copy_from_slice(&block);
-                }
+                let at = if want { (e - first) * k * k } else { 0 };
+                let block = if want { &mut blocks[at..at + k * k] } else { &mut spare[..] };
+                self.finish(&node, 0, &self.w[c.d[e]..c.d[e + 1]], &n, &mut zpz, block);
             }
             zpz
         };
@@ -820,38 +823,22 @@ impl Factor {
         std::mem::swap(&mut out.blocks, &mut head);
     }
 
-    /// From N: adds `Q a - Q N Q'` to `zpz`, returns `P + P N P`.
-    fn finish(&self, node: &Node<'_>, f: usize, w: &[f64], n: &[f64], zpz: &mut [f64]) -> Vec<f64> {
-        let k = node.k;
-        if k == 1 {
-            let (pm, a) = (w[0] * w[0], node.a[0]);
-            let lambda = self.scales[f].lambda[0];
-            let q = 1.0 / (1.0 + a * lambda * lambda);
-            zpz[0] += q * a - q * q * n[0];
-            return vec![pm + pm * pm * n[0]];
-        }
-        let pm = precision_free(w, k);
-        let q = match &self.scales[f].precision {
-            Some(precision) => dense::square(precision, &pm, k),
-            None => {
-                let mut q = dense::square(node.a, &pm, k);
-                q.iter_mut().for_each(|v| *v = -*v);
-                for i in 0..k {
-                    q[i + i * k] += 1.0;
-                }
-                q
+    /// From N: adds `Q a - Q N Q'` to `zpz`, writes `P + P N P` to `block`.
+    #[inline]
+    fn finish(&self, node: &Node<'_>, f: usize, w: &[f64], n: &[f64], zpz: &mut [f64], block: &mut [f64]) {
+        let scale = &self.scales[f];
+        match node.k {
+            1 => {
+                let (pm, a, lambda) = (w[0] * w[0], node.a[0], scale.lambda[0]);
+                let q = 1.0 / (1.0 + a * lambda * lambda);
+                zpz[0] += q * a - q * q * n[0];
+                block[0] = pm + pm * pm * n[0];
             }
-        };
-        let mut inner = dense::square(n, &dense::transpose(&q, k), k);
-        for (v, a) in inner.iter_mut().zip(node.a) {
-            *v = a - *v;
+            2 => finish_general::<4>(2, scale, node.a, w, n, zpz, block),
+            3 => finish_general::<9>(3, scale, node.a, w, n, zpz, block),
+            k if k <= 8 => finish_general::<64>(k, scale, node.a, w, n, zpz, block),
+            k => finish_general::<{ MAX_COLUMNS * MAX_COLUMNS }>(k, scale, node.a, w, n, zpz, block),
         }
-        // Q a - Q N Q' = Q (a - N Q')
-        let term = dense::square(&q, &inner, k);
-        zpz.iter_mut().zip(term).for_each(|(s, v)| *s += v);
-        let mut block = dense::square(&pm, &dense::square(n, &pm, k), k);
-        block.iter_mut().zip(&pm).for_each(|(b, v)| *b += v);
-        block
     }
 
     /// Quadratic forms `C'Z'PZC` (P of REML type) for T directions; `ct` is T x q, column-major: one column a random effect.
@@ -860,78 +847,51 @@ impl Factor {
         let (tail, px, p, q) = (c.n_tail(), c.p + 1, c.p, c.n_random());
         let (t, base) = (tail + px, c.q[c.n_sparse]);
         let lead = c.q[c.n_leading.min(c.n_nodes())];
-        let mut g = vec![0.0; n_dir * q];
-        let mut gx = vec![0.0; n_dir * p];
-        // G = A C
-        for e in 0..c.n_nodes() {
-            let Node { k, a, v, vx } = Node::original(c, e);
-            let m = v.len() / k;
-            for i in 0..k {
-                let row = c.q[e] + i;
-                for j in 0..k {
-                    axpy(&mut g, row, ct, c.q[e] + j, a[i + j * k], n_dir);
-                }
-                for j in 0..p {
-                    axpy(&mut gx, j, ct, row, vx[i * px + j], n_dir);
-                }
-                if e < c.n_leading && c.dense.is_some() {
-                    continue;
-                }
-                for l in c.nbr_ptr[e]..c.nbr_ptr[e + 1] {
-                    let r = c.nbr[l] as usize;
-                    for b in 0..c.k(r) {
-                        let x = v[i * m + c.col[l] as usize + b];
-                        if x != 0.0 {
-                            axpy(&mut g, row, ct, c.q[r] + b, x, n_dir);
-                            axpy(&mut g, c.q[r] + b, ct, row, x, n_dir);
-                        }
-                    }
-                }
-            }
-        }
-        if let Some(rows) = &c.dense {
-            let (head, rest) = g.split_at_mut(n_dir * lead);
-            let tail_c = View(&ct[n_dir * base..], n_dir, tail, n_dir);
-            dense::multiply_add(head, n_dir, tail_c, View(rows, tail, lead, t), false, 1.0);
-            dense::multiply_add(rest, n_dir, View(ct, n_dir, lead, n_dir), View(rows, tail, lead, t), true, 1.0);
-        }
-        let mut out = vec![0.0; n_dir * n_dir];
-        let all = View(ct, n_dir, q, n_dir);
-        dense::multiply_add(&mut out, n_dir, all, View(&g, n_dir, q, n_dir), true, 1.0);
-        // Forward elimination of G: z = W h, then G_later -= Y'z.
         let mut z = vec![0.0; n_dir * base];
-        for e in 0..c.n_sparse {
-            let (k, w) = (c.k(e), &self.w[c.d[e]..c.d[e + 1]]);
-            for i in 0..k {
-                for j in 0..k {
-                    axpy(&mut z, c.q[e] + i, &g, c.q[e] + j, w[i * k + j], n_dir);
+        let (mut out, mut gx) = self.quadratic_leading(c, ct, n_dir, &mut z);
+        // Rows of G = A C after the leading ones.
+        let mut g = vec![0.0; n_dir * (q - lead)];
+        if let Some(rows) = &c.dense {
+            let own = View(ct, n_dir, lead, n_dir);
+            dense::multiply_add(&mut g, n_dir, own, View(rows, tail, lead, t), true, 1.0);
+        } else {
+            (0..c.n_leading).for_each(|e| scatter(c, e, Node::original(c, e).v, ct, 1.0, &mut g, n_dir));
+        }
+        for e in c.n_leading..c.n_nodes() {
+            let node = Node::original(c, e);
+            add_row(c, e, &node, ct, &mut g[(c.q[e] - lead) * n_dir..], n_dir);
+            scatter(c, e, node.v, ct, 1.0, &mut g, n_dir);
+            for i in 0..node.k {
+                for j in 0..p {
+                    axpy(&mut gx, j, ct, c.q[e] + i, node.vx[i * px + j], n_dir);
                 }
             }
-            let (yx, y) = (&self.yx[c.q[e] * px..c.q[e + 1] * px], &self.y[c.val_ptr[e]..c.val_ptr[e + 1]]);
-            let m = y.len() / k;
-            for i in 0..k {
-                let row = c.q[e] + i;
-                for j in 0..p {
-                    axpy(&mut gx, j, &z, row, -yx[i * px + j], n_dir);
-                }
-                if e < c.n_leading && c.dense.is_some() {
-                    continue;
-                }
-                for l in c.nbr_ptr[e]..c.nbr_ptr[e + 1] {
-                    let r = c.nbr[l] as usize;
-                    for b in 0..c.k(r) {
-                        axpy(&mut g, c.q[r] + b, &z, row, -y[i * m + c.col[l] as usize + b], n_dir);
+        }
+        let later = View(&ct[n_dir * lead..], n_dir, q - lead, n_dir);
+        dense::multiply_add(&mut out, n_dir, later, View(&g, n_dir, q - lead, n_dir), true, 1.0);
+        // Forward elimination: z = W h, then G_later -= Y'z.
+        if c.dense.is_some() {
+            let own = View(&z, n_dir, lead, n_dir);
+            dense::multiply_add(&mut g, n_dir, own, View(&self.y_dense, tail, lead, t), true, -1.0);
+        }
+        for e in 0..c.n_sparse {
+            if e >= c.n_leading {
+                let (k, w) = (c.k(e), &self.w[c.d[e]..c.d[e + 1]]);
+                for i in 0..k {
+                    for j in 0..k {
+                        axpy(&mut z, c.q[e] + i, &g, c.q[e] + j - lead, w[i * k + j], n_dir);
+                    }
+                    for j in 0..p {
+                        axpy(&mut gx, j, &z, c.q[e] + i, -self.yx[(c.q[e] + i) * px + j], n_dir);
                     }
                 }
+            } else if c.dense.is_some() {
+                continue;
             }
+            scatter(c, e, &self.y[c.val_ptr[e]..c.val_ptr[e + 1]], &z, -1.0, &mut g, n_dir);
         }
-        if c.dense.is_some() {
-            let rest = &mut g[n_dir * lead..];
-            let rows = View(&self.y_dense, tail, lead, t);
-            dense::multiply_add(rest, n_dir, View(&z, n_dir, lead, n_dir), rows, true, -1.0);
-        }
-        let sparse = View(&z, n_dir, base, n_dir);
-        dense::multiply_add(&mut out, n_dir, sparse, sparse, true, -1.0);
+        let chain = View(&z[n_dir * lead..], n_dir, base - lead, n_dir);
+        dense::multiply_add(&mut out, n_dir, chain, chain, true, -1.0);
         // Tail: L^-1 [Lambda'g; g_x]
         let mut rhs = vec![0.0; (t - 1) * n_dir];
         for r in c.n_sparse..c.n_nodes() {
@@ -940,7 +900,7 @@ impl Factor {
             for i in 0..k {
                 for l in i..k {
                     for d in 0..n_dir {
-                        rhs[(o + i) + d * (t - 1)] += lambda[l + i * k] * g[d + (c.q[r] + l) * n_dir];
+                        rhs[(o + i) + d * (t - 1)] += lambda[l + i * k] * g[d + (c.q[r] - lead + l) * n_dir];
                     }
                 }
             }
@@ -962,6 +922,67 @@ impl Factor {
             }
         }
         out
+    }
+
+    /// The leading levels' share of the quadratic forms: fills their `z = W h`, returns `C'h - z'z` and `X'ZC - Y_X'z`.
+    fn quadratic_leading(&self, c: &Cross, ct: &[f64], n_dir: usize, z: &mut [f64]) -> (Vec<f64>, Vec<f64>) {
+        let (px, p, tail) = (c.p + 1, c.p, c.n_tail());
+        let k = c.factor_k.first().copied().unwrap_or(0);
+        let lead = c.n_leading * k;
+        if let Some(rows) = &c.dense {
+            let later = View(&ct[n_dir * lead..], n_dir, tail, n_dir);
+            dense::multiply_add(z, n_dir, later, View(rows, tail, lead, tail + px), false, 1.0);
+        }
+        let one = |(chunk, z): (usize, &mut [f64])| {
+            let mut sums = vec![0.0; n_dir * (n_dir + p)];
+            let (out, gx) = sums.split_at_mut(n_dir * n_dir);
+            let mut h = vec![0.0; n_dir * k];
+            for (l, z) in z.chunks_exact_mut(n_dir * k).enumerate() {
+                let e = chunk * CHUNK + l;
+                let node = Node::original(c, e);
+                h.copy_from_slice(z);
+                z.fill(0.0);
+                if c.dense.is_some() {
+                    add_diagonal(c, e, &node, ct, &mut h, n_dir);
+                } else {
+                    add_row(c, e, &node, ct, &mut h, n_dir);
+                }
+                let w = &self.w[c.d[e]..c.d[e + 1]];
+                for i in 0..k {
+                    for j in 0..k {
+                        axpy(z, i, &h, j, w[i * k + j], n_dir);
+                    }
+                }
+                for i in 0..k {
+                    let row = &ct[(c.q[e] + i) * n_dir..(c.q[e] + i + 1) * n_dir];
+                    let (hi, zi) = (&h[i * n_dir..(i + 1) * n_dir], &z[i * n_dir..(i + 1) * n_dir]);
+                    for b in 0..n_dir {
+                        for a in 0..n_dir {
+                            out[a + b * n_dir] += row[a] * hi[b] - zi[a] * zi[b];
+                        }
+                    }
+                    for j in 0..p {
+                        let (x, y) = (node.vx[i * px + j], self.yx[(c.q[e] + i) * px + j]);
+                        for (s, (c, z)) in gx[j * n_dir..(j + 1) * n_dir].iter_mut().zip(row.iter().zip(zi)) {
+                            *s += x * c - y * z;
+                        }
+                    }
+                }
+            }
+            sums
+        };
+        let chunks = z[..n_dir * lead].par_chunks_mut((CHUNK * n_dir * k).max(1)).enumerate();
+        let parts: Vec<Vec<f64>> = if c.n_leading > CHUNK || lead * n_dir * n_dir > 400_000 {
+            chunks.map(one).collect()
+        } else {
+            z[..n_dir * lead].chunks_mut((CHUNK * n_dir * k).max(1)).enumerate().map(one).collect()
+        };
+        let mut sums = vec![0.0; n_dir * (n_dir + p)];
+        for part in parts {
+            sums.iter_mut().zip(part).for_each(|(s, v)| *s += v);
+        }
+        let gx = sums.split_off(n_dir * n_dir);
+        (sums, gx)
     }
 
     /// `(X~'H^-1 X~)^-1`, the covariance of beta~ over sigma^2.
@@ -1000,6 +1021,95 @@ impl Factor {
 fn axpy(to: &mut [f64], i: usize, from: &[f64], j: usize, f: f64, n: usize) {
     for (s, v) in to[i * n..(i + 1) * n].iter_mut().zip(&from[j * n..(j + 1) * n]) {
         *s += f * v;
+    }
+}
+
+/// [`Factor::finish`] for k columns with room for `SIZE` = k x k or more.
+#[inline(always)]
+fn finish_general<const SIZE: usize>(
+    k: usize,
+    scale: &Scale,
+    a: &[f64],
+    w: &[f64],
+    n: &[f64],
+    zpz: &mut [f64],
+    block: &mut [f64],
+) {
+    let (mut pm, mut q, mut x) = ([0.0; SIZE], [0.0; SIZE], [0.0; SIZE]);
+    for j in 0..k {
+        for i in 0..k {
+            pm[i + j * k] = (0..k).map(|l| w[l * k + i] * w[l * k + j]).sum();
+        }
+    }
+    // Q = Sigma^-1 P, or I - a P when lambda is near singular
+    let (left, sign) = scale.precision.as_deref().map_or((a, -1.0), |precision| (precision, 1.0));
+    for j in 0..k {
+        for i in 0..k {
+            let dot: f64 = (0..k).map(|l| left[i + l * k] * pm[l + j * k]).sum();
+            q[i + j * k] = sign * dot + if sign < 0.0 && i == j { 1.0 } else { 0.0 };
+        }
+    }
+    // Q a - Q N Q' = Q (a - N Q')
+    for j in 0..k {
+        for i in 0..k {
+            x[i + j * k] = a[i + j * k] - (0..k).map(|l| n[i + l * k] * q[j + l * k]).sum::<f64>();
+        }
+    }
+    for j in 0..k {
+        for i in 0..k {
+            zpz[i + j * k] += (0..k).map(|l| q[i + l * k] * x[l + j * k]).sum::<f64>();
+        }
+    }
+    for j in 0..k {
+        for i in 0..k {
+            x[i + j * k] = (0..k).map(|l| n[i + l * k] * pm[l + j * k]).sum();
+        }
+    }
+    for j in 0..k {
+        for i in 0..k {
+            block[i + j * k] = pm[i + j * k] + (0..k).map(|l| pm[i + l * k] * x[l + j * k]).sum::<f64>();
+        }
+    }
+}
+
+/// `h += a C_e` for the k rows of node `e`.
+#[inline]
+fn add_diagonal(c: &Cross, e: usize, node: &Node<'_>, ct: &[f64], h: &mut [f64], n_dir: usize) {
+    for i in 0..node.k {
+        for j in 0..node.k {
+            axpy(h, i, ct, c.q[e] + j, node.a[i + j * node.k], n_dir);
+        }
+    }
+}
+
+/// `h += a C_e + V C_later` for the k rows of node `e`.
+#[inline]
+fn add_row(c: &Cross, e: usize, node: &Node<'_>, ct: &[f64], h: &mut [f64], n_dir: usize) {
+    add_diagonal(c, e, node, ct, h, n_dir);
+    let m = node.v.len() / node.k;
+    for l in c.nbr_ptr[e]..c.nbr_ptr[e + 1] {
+        let r = c.nbr[l] as usize;
+        for b in 0..c.k(r) {
+            for i in 0..node.k {
+                axpy(h, i, ct, c.q[r] + b, node.v[i * m + c.col[l] as usize + b], n_dir);
+            }
+        }
+    }
+}
+
+/// `G_later += sign V'F_e`, where `g` starts after the leading columns and `from` holds all columns.
+#[inline]
+fn scatter(c: &Cross, e: usize, v: &[f64], from: &[f64], sign: f64, g: &mut [f64], n_dir: usize) {
+    let (k, lead) = (c.k(e), c.q[c.n_leading]);
+    let m = v.len() / k;
+    for l in c.nbr_ptr[e]..c.nbr_ptr[e + 1] {
+        let r = c.nbr[l] as usize;
+        for b in 0..c.k(r) {
+            for i in 0..k {
+                let f = sign * v[i * m + c.col[l] as usize + b];
+                axpy(g, c.q[r] + b - lead, from, c.q[e] + i, f, n_dir);
+            }
+        }
     }
 }
 
@@ -1069,14 +1179,15 @@ fn reduce(node: &Node<'_>, lambda: &[f64], w: &mut [f64], y: &mut [f64], yx: &mu
             }
             Ok(d)
         }
-        2 => reduce_general(2, node, lambda, w, y, yx),
-        3 => reduce_general(3, node, lambda, w, y, yx),
-        k => reduce_general(k, node, lambda, w, y, yx),
+        2 => reduce_general::<4>(2, node, lambda, w, y, yx),
+        3 => reduce_general::<9>(3, node, lambda, w, y, yx),
+        k if k <= 8 => reduce_general::<64>(k, node, lambda, w, y, yx),
+        k => reduce_general::<{ MAX_COLUMNS * MAX_COLUMNS }>(k, node, lambda, w, y, yx),
     }
 }
 
 #[inline(always)]
-fn reduce_general(
+fn reduce_general<const SIZE: usize>(
     k: usize,
     node: &Node<'_>,
     lambda: &[f64],
@@ -1084,15 +1195,7 @@ fn reduce_general(
     y: &mut [f64],
     yx: &mut [f64],
 ) -> Result<f64, Error> {
-    const MAX: usize = 8;
-    let mut stack = ([0.0; MAX * MAX], [0.0; MAX * MAX]);
-    let mut heap = (Vec::new(), Vec::new());
-    let (d, al): (&mut [f64], &mut [f64]) = if k <= MAX {
-        (&mut stack.0[..k * k], &mut stack.1[..k * k])
-    } else {
-        heap = (vec![0.0; k * k], vec![0.0; k * k]);
-        (&mut heap.0[..], &mut heap.1[..])
-    };
+    let (mut d, mut al) = ([0.0; SIZE], [0.0; SIZE]);
     for j in 0..k {
         for l in j..k {
             let f = lambda[l + j * k];
@@ -1142,7 +1245,6 @@ fn reduce_general(
     }
     scale_rows(k, w, node.v, y);
     scale_rows(k, w, node.vx, yx);
-    drop(heap);
     Ok(det)
 }
 

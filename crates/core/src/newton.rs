@@ -82,10 +82,6 @@ pub struct Optimum {
     pub theta: Vec<f64>,
     /// Criterion.
     pub criterion: f64,
-    /// Gradient in the user's theta.
-    pub gradient: Vec<f64>,
-    /// Hessian (average information and curvature) in the user's theta, T x T.
-    pub hessian: Vec<f64>,
     /// Decrease of f that a further Newton step promises.
     pub promised: f64,
     /// Evaluations of the criterion.
@@ -102,7 +98,6 @@ pub struct Optimum {
 struct Point {
     x: Vec<f64>,
     f: f64,
-    modes: Modes,
     d: Derivatives,
     /// Gradient in inner theta.
     raw: Vec<f64>,
@@ -183,8 +178,20 @@ impl Search<'_> {
         let mut point = self.first(self.free(&start))?;
         let (mut converged, mut promised) = self.descend(&mut point)?;
         for _round in 0..20 {
-            if self.exhausted() || !(self.leave_saddle(&mut point)? || self.snap(&mut point)?) {
+            if self.exhausted() {
                 break;
+            }
+            if !self.leave_saddle(&mut point)? {
+                if !self.snap(&mut point)? {
+                    break;
+                }
+                promised = Model::new(&point.d, point.x.len()).step(f64::INFINITY).1;
+                if promised <= NEGLIGIBLE {
+                    // At the boundary and stationary; only a way back into the cone's interior is left to look for.
+                    if !self.leave_saddle(&mut point)? {
+                        break;
+                    }
+                }
             }
             (converged, promised) = self.descend(&mut point)?;
         }
@@ -237,7 +244,7 @@ impl Search<'_> {
     fn complete(&mut self, x: Vec<f64>, f: f64) -> Point {
         let modes = self.factor.modes(&self.problem.cross);
         let (d, raw) = self.derivatives(&x, &modes);
-        Point { x, f, modes, d, raw }
+        Point { x, f, d, raw }
     }
 
     fn note(&mut self, f: f64, gradient: f64, radius: f64, predicted: f64, accepted: bool, kind: &'static str) {
@@ -415,7 +422,7 @@ impl Search<'_> {
         Ok(agrees)
     }
 
-    fn finish(mut self, point: Point, converged: bool, promised: f64) -> Result<Optimum, Error> {
+    fn finish(self, point: Point, converged: bool, promised: f64) -> Result<Optimum, Error> {
         let inner = self.inner(&point.x);
         let mut cone = Vec::new();
         let mut at = 0;
@@ -445,14 +452,9 @@ impl Search<'_> {
                 min_eigenvalue: if lowest.is_finite() { lowest / scale } else { 0.0 },
             });
         }
-        let theta = self.problem.outer(&inner);
-        let criterion = self.problem.evaluate(&self.problem.inner(&theta), self.options.reml, &mut self.factor)?;
-        let d = self.problem.derivatives(&theta, self.options.reml, &self.factor, &point.modes, Frame::Outer);
         Ok(Optimum {
-            theta,
-            criterion,
-            gradient: d.gradient,
-            hessian: d.hessian,
+            theta: self.problem.outer(&inner),
+            criterion: point.f,
             promised,
             evaluations: self.trace.len(),
             converged,

@@ -79,8 +79,6 @@ impl PyTerm {
 struct PyOptimum {
     theta: Py<PyAny>,
     criterion: f64,
-    gradient: Py<PyAny>,
-    hessian: Py<PyAny>,
     promised: f64,
     evaluations: usize,
     converged: bool,
@@ -301,8 +299,6 @@ impl PyProblem {
         Ok(PyOptimum {
             theta: vector(py, &o.theta),
             criterion: o.criterion,
-            gradient: vector(py, &o.gradient),
-            hessian: square(py, &o.hessian, o.theta.len()),
             promised: o.promised,
             evaluations: o.evaluations,
             converged: o.converged,

@@ -1,0 +1,74 @@
+"""mixwell: linear mixed models with lme4's formulas, a compact core, and a certificate for every fit.
+
+>>> import mixwell as mw
+>>> m = mw.fit("Reaction ~ Days + (Days | Subject)", mw.data.load("sleepstudy", "dict"))
+>>> m.certificate().passed
+True
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mixwell import data
+    from mixwell.certificate import Certificate
+    from mixwell.compare import compare
+    from mixwell.errors import MixwellError, MixwellWarning
+    from mixwell.models import fit, glm, glmer, lm, lmer
+    from mixwell.options import Control
+    from mixwell.result import FittedModel
+    from mixwell.values import NamedVector, VarCorr
+
+__all__ = [
+    "Certificate",
+    "Control",
+    "FittedModel",
+    "MixwellError",
+    "MixwellWarning",
+    "NamedVector",
+    "VarCorr",
+    "__version__",
+    "compare",
+    "data",
+    "fit",
+    "glm",
+    "glmer",
+    "lm",
+    "lmer",
+]
+
+# Where each public name lives: importing the package costs nothing until one of them is used.
+_HOME = {
+    "Certificate": "certificate",
+    "Control": "options",
+    "FittedModel": "result",
+    "MixwellError": "errors",
+    "MixwellWarning": "errors",
+    "NamedVector": "values",
+    "VarCorr": "values",
+    "compare": "compare",
+    "fit": "models",
+    "glm": "models",
+    "glmer": "models",
+    "lm": "models",
+    "lmer": "models",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name == "data":
+        return importlib.import_module("mixwell.data")
+    if name == "__version__":
+        value: Any = importlib.import_module("mixwell._core").version()
+    elif name in _HOME:
+        value = getattr(importlib.import_module(f"mixwell.{_HOME[name]}"), name)
+    else:
+        raise AttributeError(f"module 'mixwell' has no attribute '{name}'")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

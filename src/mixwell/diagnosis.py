@@ -1,0 +1,173 @@
+"""What a fit says about itself: covariances on the boundary, nearly dependent columns, and warnings."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mixwell.checks import centred, check_cone, norm, weighted
+from mixwell.design import LOUD
+from mixwell.errors import MixwellWarning, error, note
+
+if TYPE_CHECKING:
+    from mixwell._core import Cone
+    from mixwell.design import Design, RandomDesign
+    from mixwell.formula import Formula
+    from mixwell.result import FittedModel
+
+__all__ = ["ILL_CONDITIONED", "Boundary", "announce", "boundaries", "conditioning", "simpler_formula", "zeros_of"]
+
+Array = NDArray[np.float64]
+
+ILL_CONDITIONED = 1e3  # condition number of the standardised columns of X that is worth a note
+SINGULAR = 1e-8  # singular values of lambda, relative to the largest, that count as zero
+SINGULAR_RHO = 1e-3  # the same where the boundary is a correlation, which is only ever approached
+
+
+@dataclass(frozen=True, slots=True)
+class Boundary:
+    """A random-effects term whose estimated covariance is singular.
+
+    Attributes
+    ----------
+    group, term
+        The grouping factor and the term as text.
+    rank, k
+        Rank of the covariance, and the number of effects.
+    zero
+        Effects whose variance is zero.
+    code, fields
+        The note that says what it means.
+    """
+
+    group: str
+    term: str
+    rank: int
+    k: int
+    zero: tuple[str, ...]
+    code: str
+    fields: Mapping[str, object]
+
+    def __str__(self) -> str:
+        return note(self.code, **self.fields).text
+
+
+def boundaries(design: Design, cone: Sequence[Cone], lambdas: Sequence[Array]) -> tuple[Boundary, ...]:
+    """Find the terms with a singular covariance and say what that means."""
+    found = []
+    for term, each, factor in zip(design.random, cone, lambdas, strict=True):
+        k = len(term.names)
+        values = np.linalg.svd(np.asarray(each["lambda"]), compute_uv=False)
+        limit = SINGULAR_RHO if term.structure in ("cs", "ar1") else SINGULAR
+        rank = int(np.sum(values > limit * values[0])) if values[0] > 0 else 0
+        if rank < k:
+            found.append(_boundary(term, factor, rank, design.formula))
+    return tuple(found)
+
+
+def _boundary(term: RandomDesign, factor: Array, rank: int, formula: Formula) -> Boundary:
+    k = len(term.names)
+    # How much each effect contributes to y, so that the zero of a small column is not the zero of its unit.
+    spread = np.array([1.0 if c is None else float(np.sqrt(np.mean(c**2))) for c in term.columns])
+    sd = spread * np.sqrt(np.diag(factor @ factor.T))
+    zero = tuple(name for name, value in zip(term.names, sd, strict=True) if value <= SINGULAR * sd.max())
+    fields: dict[str, object] = {"group": term.group, "term": term.text}
+    if rank == 0:
+        return Boundary(term.group, term.text, 0, k, term.names, "MW-C04", fields)
+    if zero:
+        smaller = _smaller_term(formula, term.text, frozenset(zero))
+        advice = f"{smaller} in place of {term.text} gives the same fit." if smaller else ""
+        fields |= {"columns": [f"'{name}'" for name in zero], "advice": advice}
+        return Boundary(term.group, term.text, rank, k, zero, "MW-C05", fields)
+    detail = "some are exact combinations of the others"
+    if k == 2:
+        covariance = factor @ factor.T
+        detail = f"their correlation is estimated as {'+1' if covariance[0, 1] > 0 else '-1'}"
+    fields |= {"k": k, "rank": rank, "directions": "direction" if rank == 1 else "directions", "detail": detail}
+    return Boundary(term.group, term.text, rank, k, (), "MW-C06", fields)
+
+
+def zeros_of(term: RandomDesign, found: Sequence[Boundary]) -> frozenset[str]:
+    """Names of the effects of a term whose variance is zero."""
+    return frozenset(name for each in found if each.term == term.text for name in each.zero)
+
+
+def _reduced(term: Any, zero: frozenset[str]) -> Any:
+    """A random-effects term without its zero columns; None if nothing is left, the term itself if that is not text."""
+    intercept = term.intercept and "(Intercept)" not in zero
+    kept = tuple(fixed for fixed in term.terms if fixed.label not in zero)
+    gone = len(term.terms) - len(kept) + (term.intercept and not intercept)
+    if gone != len(zero):  # a column of a factor or of a basis: no formula leaves out just that
+        return term
+    if not intercept and not kept:
+        return None
+    single = intercept + len(kept) == 1
+    return replace(term, intercept=intercept, terms=kept, **({"structure": "us", "homogeneous": False} if single else {}))
+
+
+def _smaller_term(formula: Formula, term_text: str, zero: frozenset[str]) -> str | None:
+    source = next(term for term in formula.random if str(term) == term_text)
+    smaller = _reduced(source, zero)
+    return None if smaller is None or smaller is source else str(smaller)
+
+
+def simpler_formula(formula: Formula, zeros: Sequence[frozenset[str]]) -> str | None:
+    """The formula without the variances that are zero; None when that changes nothing."""
+    random = []
+    for term, zero in zip(formula.random, zeros, strict=True):
+        smaller = term if not zero else _reduced(term, zero)
+        if smaller is not None:
+            random.append(smaller)
+    if tuple(random) == formula.random:
+        return None
+    return str(replace(formula, random=tuple(random)))
+
+
+def conditioning(x: Sequence[Array | None], weights: Array | None, names: Sequence[str]) -> tuple[float, tuple[str, ...]]:
+    """Condition number of the standardised columns of X, and the columns of its weakest direction."""
+    if not x:
+        return 1.0, ()
+    n = next((column.size for column in x if column is not None), 1)
+    used = [at for at, column in enumerate(x) if column is not None]
+    if len(used) < 2:
+        return 1.0, ()
+    columns = [column for column in centred(x, weights, n) if column is not None]
+    columns = [columns[at] / norm(weights, columns[at]) for at in used]
+    gram = np.array([[left @ weighted(weights, right) for right in columns] for left in columns])
+    values, vectors = np.linalg.eigh(gram)
+    weakest = np.abs(vectors[:, 0])
+    involved = tuple(names[at] for at, share in zip(used, weakest, strict=True) if share > 0.1 * weakest.max())
+    return float(np.sqrt(values[-1] / max(values[0], EPS))), involved
+
+
+def announce(m: FittedModel) -> FittedModel:
+    """Warn about what would mislead if it went unsaid, and return the fit."""
+    said = [each for each in m.design.notes if each.code in LOUD]
+    if m.problem.dropped:
+        said.append(note("MW-C02", columns=m.dropped, kept=m.fixef.names))
+    for each in said:
+        warnings.warn(MixwellWarning(each.code, each.text), stacklevel=_caller())
+    reason = ""
+    if not m.optimum.converged:
+        reason = f"the search stopped after {m.optimum['evaluations']} evaluations with something left to gain"
+    else:
+        bad = [check.name for check in check_cone(m.optimum.cone, m.design.random) if not check.passed]
+        reason = f"{bad[0]} failed" if bad else ""
+    if reason:
+        failure = error("MW-C01", reason=reason)
+        warnings.warn(MixwellWarning(failure.code, failure.message, failure.hint), stacklevel=_caller())
+    return m
+
+
+def _caller() -> int:
+    """Stack level of the first frame outside this package, as seen from the function that calls this."""
+    level, frame = 1, sys._getframe(1)
+    while frame.f_back is not None and str(frame.f_globals.get("__name__", "")).startswith("mixwell"):
+        level, frame = level + 1, frame.f_back
+    return level

@@ -1,0 +1,300 @@
+"""Tables of a fit: for printing, and at full precision in the caller's dataframe library."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mixwell.contrasts import level_text
+from mixwell.errors import error
+from mixwell.options import choice
+from mixwell.text import Block, cells, html, p_value, text
+
+if TYPE_CHECKING:
+    from mixwell.result import FittedModel
+
+__all__ = ["augment", "coef", "glance", "ranef", "summary", "summary_html", "tidy"]
+
+Array = NDArray[np.float64]
+
+
+def wald(estimate: Array, se: Array) -> tuple[Array, Array]:
+    """z = estimate / se and its two-sided normal p-value, each (p,)."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        z = estimate / se
+    return z, np.array([math.erfc(abs(value) / math.sqrt(2)) for value in z])
+
+
+# --- for printing -------------------------------------------------------------------------------------------------
+
+
+def summary(m: FittedModel) -> str:
+    """Return what a reader wants to know about a fit, as text; the last line is from its certificate.
+
+    Returns
+    -------
+    str
+        Formula, data, likelihood, random effects, fixed effects, notes, certificate. Numbers are rounded to five
+        significant digits here and only here.
+
+    Examples
+    --------
+    >>> import mixwell as mw
+    >>> m = mw.lmer("Reaction ~ Days + (Days | Subject)", mw.data.load("sleepstudy", "dict"))
+    >>> print(m.summary().splitlines()[0])
+    Linear mixed model fitted by REML
+    """
+    return text(_blocks(m))
+
+
+def summary_html(m: FittedModel) -> str:
+    """Return the summary as self-contained HTML."""
+    return html(_blocks(m))
+
+
+def _blocks(m: FittedModel) -> list[Block]:
+    blocks = [_heading(m)]
+    if m.is_mixed:
+        blocks.append(m.varcorr().block())
+    blocks.append(_fixed(m))
+    if m.notes:
+        blocks.append(Block("Notes", lines=[f"{code}  {said}" for code, said in m.notes]))
+    return [*blocks, Block(f"Certificate: {m.certificate().line}")]
+
+
+def _heading(m: FittedModel) -> Block:
+    design = m.design
+    if m.is_mixed:
+        title = f"Linear mixed model fitted by {m.method}"
+    else:
+        title = "Linear model fitted by least squares" + ("" if m.is_reml else ", residual variance by ML")
+    groups = {term.group: f"{term.group} {len(term.levels)} levels" for term in design.random}
+    rows = f"{m.nobs} rows" + (f" of {design.n_rows}" if m.nobs != design.n_rows else "")
+    likelihood = [f"loglik {m.loglik:.3f}", f"AIC {m.aic:.2f}", f"BIC {m.bic:.2f}"]
+    if m.is_mixed and m.is_reml:
+        likelihood.insert(0, f"REML criterion {m.reml_criterion:.3f}")
+    if not m.is_mixed:
+        likelihood.insert(0, f"sigma {cells([m.sigma])[0]} on {m.df_residual} degrees of freedom")
+    return Block(title, lines=[m.formula.text, "; ".join([rows, *groups.values()]), ", ".join(likelihood)])
+
+
+def _fixed(m: FittedModel) -> Block:
+    estimate, se = m.fixef.values, m.se.values
+    z, p = wald(estimate, se)
+    rows = [
+        list(row)
+        for row in zip(
+            m.fixef.names,
+            cells(estimate.tolist()),
+            cells(se.tolist()),
+            [f"{value:.2f}" for value in z],
+            [p_value(value) for value in p.tolist()],
+            strict=True,
+        )
+    ]
+    remark = "p-values from the normal distribution (z): too small when there are few groups or rows."
+    return Block("Fixed effects", ("term", "estimate", "se", "z", "p (z)"), rows, lines=[remark])
+
+
+# --- for computing ------------------------------------------------------------------------------------------------
+
+
+def ranef(m: FittedModel, *, condvar: bool = True) -> Any:
+    """Return the conditional modes of the random effects, one row each.
+
+    Parameters
+    ----------
+    condvar
+        Add the conditional standard deviations, sqrt(Var(b | y)) with beta and theta taken as known.
+
+    Returns
+    -------
+    table
+        Columns group, level (as text; the parts of an interaction joined by ':'), term, estimate, condsd.
+
+    Examples
+    --------
+    >>> import mixwell as mw
+    >>> m = mw.lmer("Yield ~ 1 + (1 | Batch)", mw.data.load("dyestuff", "dict"))
+    >>> modes = m.ranef()
+    >>> modes["level"][0], float(modes["estimate"][0].round(4))
+    ('A', -17.6069)
+    """
+    solution = m.full_solution if condvar else m.solution
+    out: dict[str, list[Any]] = {"group": [], "level": [], "term": []}
+    estimates, sds = [np.empty(0)], [np.empty(0)]
+    for t, term in enumerate(m.design.random):
+        k = len(term.names)
+        out["group"] += [term.group] * (k * len(term.levels))
+        out["level"] += [shown for level in term.levels for shown in [level_text(level)] * k]
+        out["term"] += list(term.names) * len(term.levels)
+        estimates.append(np.asarray(solution.b[t]).ravel())
+        if condvar:
+            variances = np.einsum("jkk->jk", np.asarray(solution.condvar_unscaled[t]))
+            sds.append(m.sigma * np.sqrt(np.maximum(variances, 0.0)).ravel())
+    columns: dict[str, Any] = {**out, "estimate": np.concatenate(estimates)}
+    return m.design.frame.native_like(columns | ({"condsd": np.concatenate(sds)} if condvar else {}))
+
+
+def coef(m: FittedModel, group: str | None = None) -> Any:
+    """Return the coefficients of each level of a grouping factor: fixed effects plus conditional modes.
+
+    Parameters
+    ----------
+    group
+        The grouping factor, "Subject" or "batch:cask"; may be left out when there is only one.
+
+    Returns
+    -------
+    table
+        One row a level: the columns of the grouping factor with their own labels, then one column a coefficient.
+
+    Raises
+    ------
+    MixwellError
+        MW-A16 when there is no such grouping factor, or several and none was named.
+
+    Examples
+    --------
+    >>> import mixwell as mw
+    >>> m = mw.lmer("Reaction ~ Days + (Days | Subject)", mw.data.load("sleepstudy", "dict"))
+    >>> table = m.coef("Subject")
+    >>> table["Subject"][0], float(table["Days"][0].round(4))
+    ('308', 19.6667)
+    """
+    groups = tuple(dict.fromkeys(term.group for term in m.design.random))
+    if group is None and len(groups) == 1:
+        group = groups[0]
+    if group not in groups:
+        raise error("MW-A16", name="None" if group is None else group, available=groups or ("none",))
+    mine = [
+        (term, np.asarray(b))
+        for term, b in zip(m.design.random, m.solution.b, strict=True)
+        if term.group == group
+    ]
+    first = mine[0][0]
+    levels = [level if len(first.factor_names) > 1 else (level,) for level in first.levels]
+    columns: dict[str, Any] = {
+        name: list(labels) for name, labels in zip(first.factor_names, zip(*levels, strict=True), strict=True)
+    }
+    values = {name: np.full(len(levels), value) for name, value in m.fixef.items()}
+    for term, b in mine:
+        for j, name in enumerate(term.names):
+            values[name] = values.get(name, 0.0) + b[:, j]
+    return m.design.frame.native_like(columns | values)
+
+
+def tidy(m: FittedModel, effects: Literal["fixed", "random", "all"] = "fixed") -> Any:
+    """Return the parameters of the model, one row each.
+
+    Parameters
+    ----------
+    effects
+        "fixed" coefficients, "random" standard deviations and correlations, or "all".
+
+    Returns
+    -------
+    table
+        Columns effect ("fixed" or "random"), group, term, estimate, std_error, statistic (z), p_value (normal). The
+        last three are missing for random effects; their terms read "sd(Days)" and "cor((Intercept), Days)".
+
+    Raises
+    ------
+    MixwellError
+        MW-A02 for another value of `effects`.
+
+    Examples
+    --------
+    >>> import mixwell as mw
+    >>> m = mw.lmer("Reaction ~ Days + (Days | Subject)", mw.data.load("sleepstudy", "dict"))
+    >>> list(m.tidy("random")["term"])
+    ['sd((Intercept))', 'sd(Days)', 'cor((Intercept), Days)', 'sd(Residual)']
+    """
+    choice("effects", effects, ("fixed", "random", "all"))
+    rows: list[tuple[str, str | None, str, float, float, float, float]] = []
+    if effects != "random":
+        z, p = wald(m.fixef.values, m.se.values)
+        numbers = zip(m.fixef.values.tolist(), m.se.values.tolist(), z.tolist(), p.tolist(), strict=True)
+        rows += [("fixed", None, name, *each) for name, each in zip(m.fixef.names, numbers, strict=True)]
+    if effects != "fixed":
+        rows += [("random", group, name, value, math.nan, math.nan, math.nan) for group, name, value in _spread(m)]
+    names = ("effect", "group", "term", "estimate", "std_error", "statistic", "p_value")
+    columns = dict(zip(names, map(list, zip(*rows, strict=True)), strict=True)) if rows else {name: [] for name in names}
+    numeric = {name: np.array(columns[name], dtype=np.float64) for name in names[3:]}
+    return m.design.frame.native_like(columns | numeric)
+
+
+def _spread(m: FittedModel) -> list[tuple[str, str, float]]:
+    """Group, term and value of every standard deviation and correlation."""
+    found = []
+    for term in m.varcorr():
+        found += [(term.group, f"sd({name})", value) for name, value in term.sd.items()]
+        if term.structure != "diag":
+            correlation = term.correlation
+            found += [
+                (term.group, f"cor({term.names[j]}, {term.names[i]})", float(correlation[i, j]))
+                for j in range(len(term.names))
+                for i in range(j + 1, len(term.names))
+            ]
+    return [*found, ("Residual", "sd(Residual)", m.sigma)]
+
+
+def glance(m: FittedModel) -> Any:
+    """Return one row about the whole fit.
+
+    Returns
+    -------
+    table
+        Columns nobs, npar, df_residual, sigma, loglik, deviance, aic, aicc, bic, method, converged.
+
+    Examples
+    --------
+    >>> import mixwell as mw
+    >>> m = mw.lmer("Reaction ~ Days + (Days | Subject)", mw.data.load("sleepstudy", "dict"))
+    >>> float(m.glance()["aic"][0].round(4))
+    1755.6283
+    """
+    numbers = ("nobs", "npar", "df_residual", "sigma", "loglik", "deviance", "aic", "aicc", "bic")
+    row: dict[str, Any] = {name: np.array([getattr(m, name)]) for name in numbers}
+    return m.design.frame.native_like(row | {"method": [m.method], "converged": [bool(m.optimum.converged)]})
+
+
+def augment(m: FittedModel, *, rows: Literal["used", "all"] = "used") -> Any:
+    """Return the rows of the data with what the model says about them.
+
+    Parameters
+    ----------
+    rows
+        "used": the rows that were fitted. "all": also the rows that were dropped, with NaN beside them.
+
+    Returns
+    -------
+    table
+        The columns of the data (of a lazy table only those in the formula), then .fitted, .fixed (without random
+        effects), .resid and .scaled (residuals over their standard deviation).
+
+    Raises
+    ------
+    MixwellError
+        MW-A02 for another value of `rows`.
+
+    Examples
+    --------
+    >>> import mixwell as mw
+    >>> m = mw.lmer("Reaction ~ Days + (Days | Subject)", mw.data.load("sleepstudy", "dict"))
+    >>> list(m.augment())[3:]
+    ['.fitted', '.fixed', '.resid', '.scaled']
+    """
+    choice("rows", rows, ("used", "all"))
+    align = rows == "all"
+    added: dict[str, Any] = {
+        ".fitted": m.fitted(align=align),
+        ".fixed": m._aligned(m._fixed_part, align=align),
+        ".resid": m.resid(align=align),
+        ".scaled": m.resid("scaled", align=align),
+    }
+    return m.design.frame.with_columns(added, rows=None if align else m.design.rows)
