@@ -266,10 +266,7 @@ def test_levels_match_by_value_then_by_text() -> None:
 )
 def test_reference_level(spelling: str, base: str) -> None:
     built = design(f"y ~ {spelling}", {"y": [1.0, 2, 3, 5, 4, 6], "f": list("abcabc")})
-    assert [name[-1] for name in built.names[1:]] == [
-        level for level in "abc" if level != base
-    ] or base == "b"
-    assert base not in [name[-1] for name in built.names[1:]]
+    assert sorted(name[-1] for name in built.names[1:]) == [level for level in "abc" if level != base]
 
 
 def test_named_and_partial_contrast_matrices() -> None:
@@ -318,7 +315,7 @@ def test_plan_follows_marginality() -> None:
 
     assert full((a,), (b,), (a, b)) == [[False], [False], [False, False]]
     assert full((a, b)) == [[True, True]]
-    assert full((a,), (a, b)) == [[False], [True, False]] or full((a,), (a, b)) == [[False], [False, True]]
+    assert full((a,), (a, b)) == [[False], [True, False]]
     assert full((x,), (a, x)) == [[False], [False, False]]
     assert full((a, x)) == [[True, False]]
     assert full((x,), (a,), (b,), intercept=False) == [[False], [True], [False]]

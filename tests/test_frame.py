@@ -24,7 +24,12 @@ K = [3, 1, 2, 3]
 TEXT = ["b", "a", "ü:x", "b"]
 TRUTH = [True, False, False, True]
 DAYS = [dt.date(2020, 1, 2), dt.date(2020, 1, 1), dt.date(2020, 1, 1), dt.date(2021, 5, 5)]
-TIMES = [dt.datetime(2020, 1, 2, 3), dt.datetime(2020, 1, 1), dt.datetime(2020, 1, 1), dt.datetime(2021, 5, 5)]
+TIMES = [
+    dt.datetime(2020, 1, 2, 3),
+    dt.datetime(2020, 1, 1),
+    dt.datetime(2020, 1, 1),
+    dt.datetime(2021, 5, 5),
+]
 PLAIN = {"x": X, "k": K, "text": TEXT, "truth": TRUTH, "time": TIMES}
 
 
@@ -105,7 +110,9 @@ def test_tables_come_back_in_the_callers_library() -> None:
     kinds = {"pandas": pd.DataFrame, "polars": pl.DataFrame, "polars lazy": pl.DataFrame, "pyarrow": pa.Table}
     kinds |= {"dict of lists": dict, "structured": dict, "pandas arrow": pd.DataFrame}
     for name, kind in kinds.items():
-        made = Frame.from_data(TABLES[name]()).native_like({"term": ["a", "b"], "estimate": np.array([1.0, 2.0])})
+        made = Frame.from_data(TABLES[name]()).native_like(
+            {"term": ["a", "b"], "estimate": np.array([1.0, 2.0])}
+        )
         assert isinstance(made, kind)
         assert list(made["estimate"])[1] == 2.0 or made["estimate"].to_pylist() == [1.0, 2.0]
 
@@ -133,8 +140,18 @@ def test_numeric_columns_are_copies() -> None:
 
 
 MISSING: dict[str, Callable[[], Any]] = {
-    "lists": lambda: {"x": [1.0, None, 3.0], "k": [7, 2**60 + 1, None], "t": ["b", None, "a"], "b": [True, None, False]},
-    "nan lists": lambda: {"x": [1.0, float("nan"), 3], "k": [7, 2**60 + 1, None], "t": ["b", np.nan, "a"], "b": [True, pd.NA, False]},
+    "lists": lambda: {
+        "x": [1.0, None, 3.0],
+        "k": [7, 2**60 + 1, None],
+        "t": ["b", None, "a"],
+        "b": [True, None, False],
+    },
+    "nan lists": lambda: {
+        "x": [1.0, float("nan"), 3],
+        "k": [7, 2**60 + 1, None],
+        "t": ["b", np.nan, "a"],
+        "b": [True, pd.NA, False],
+    },
     "masked": lambda: {
         "x": np.ma.array([1.0, 2.0, 3.0], mask=[0, 1, 0]),
         "k": np.ma.array([7, 2**60 + 1, 0], mask=[0, 0, 1]),
@@ -155,14 +172,21 @@ MISSING: dict[str, Callable[[], Any]] = {
     "categories": lambda: MISSING["pandas nullable"]().astype({"t": "category"}),
     "polars categories": lambda: MISSING["polars"]().with_columns(pl.col("t").cast(pl.Categorical)),
     "polars enum": lambda: MISSING["polars"]().with_columns(pl.col("t").cast(pl.Enum(["a", "b"]))),
-    "dictionary": lambda: pa.table(MISSING["lists"]() | {"t": pa.array(["a", "b", "b", None, "a"]).dictionary_encode()[2:]}),
+    "dictionary": lambda: pa.table(
+        MISSING["lists"]() | {"t": pa.array(["a", "b", "b", None, "a"]).dictionary_encode()[2:]}
+    ),
 }
 
 
 @pytest.mark.parametrize("table", MISSING)
 def test_missing_values_of_every_kind(table: str) -> None:
     frame = Frame.from_data(MISSING[table]())
-    for name, missing, values in (("x", 1, [1, 3]), ("k", 2, [7, 2**60 + 1]), ("t", 1, ["b", "a"]), ("b", 1, [True, False])):
+    for name, missing, values in (
+        ("x", 1, [1, 3]),
+        ("k", 2, [7, 2**60 + 1]),
+        ("t", 1, ["b", "a"]),
+        ("b", 1, [True, False]),
+    ):
         column = frame.column(name)
         assert column.absent is not None
         assert np.flatnonzero(column.absent).tolist() == [missing]
@@ -183,7 +207,9 @@ def test_category_order_and_unused_levels() -> None:
         "series": pd.Series(pd.Categorical(values, categories=order, ordered=True)),
         "enum": pl.Series(values, dtype=pl.Enum(order)),
         "arrow": pa.DictionaryArray.from_arrays([0, 2, 0], order, ordered=True),
-        "chunks": pa.chunked_array([pa.DictionaryArray.from_arrays([0], order), pa.DictionaryArray.from_arrays([2, 0], order)]),
+        "chunks": pa.chunked_array(
+            [pa.DictionaryArray.from_arrays([0], order), pa.DictionaryArray.from_arrays([2, 0], order)]
+        ),
     }
     for name, native in columns.items():
         column = read_column(name, native)
@@ -205,8 +231,12 @@ def test_polars_categories_are_sorted_whatever_was_seen_before() -> None:
 @pytest.mark.parametrize(
     "native",
     [
-        pd.Series(pd.to_datetime(["2020-01-02 05:00", "2020-01-01 12:00", None])).dt.tz_localize("Europe/Berlin"),
-        pl.Series([dt.datetime(2020, 1, 2, 5), dt.datetime(2020, 1, 1, 12), None]).dt.replace_time_zone("Europe/Berlin"),
+        pd.Series(pd.to_datetime(["2020-01-02 05:00", "2020-01-01 12:00", None])).dt.tz_localize(
+            "Europe/Berlin"
+        ),
+        pl.Series([dt.datetime(2020, 1, 2, 5), dt.datetime(2020, 1, 1, 12), None]).dt.replace_time_zone(
+            "Europe/Berlin"
+        ),
     ],
     ids=["pandas", "polars"],
 )
@@ -243,8 +273,14 @@ def test_unusual_columns() -> None:
     assert read_column("empty", []).kind == "numeric"
     assert read_column("none", pa.nulls(3)).absent.all()
     assert read_column("none", pl.Series([None, None])).absent.all()
-    assert read_column("period", pd.Series(pd.period_range("2020", periods=2, freq="Y"))).codes()[0].tolist() == [0, 1]
-    assert read_column("sparse", pd.Series(pd.arrays.SparseArray([0.0, 0, 2]))).numeric().tolist() == [0, 0, 2]
+    assert read_column("period", pd.Series(pd.period_range("2020", periods=2, freq="Y"))).codes()[
+        0
+    ].tolist() == [0, 1]
+    assert read_column("sparse", pd.Series(pd.arrays.SparseArray([0.0, 0, 2]))).numeric().tolist() == [
+        0,
+        0,
+        2,
+    ]
     assert read_column("flag", pd.Series([True, None], dtype=object)).kind == "boolean"
     assert read_column("range", range(3)).numeric().tolist() == [0, 1, 2]
     assert labels(read_column("whole", [2.0, 1.0, np.nan])) == [2, 1, None]
@@ -325,7 +361,12 @@ def test_strings_of_long_tables_are_coded_natively() -> None:
     words = np.array([f"g{i}" for i in range(50)])[rng.integers(0, 50, 6000)]
     expected = list(words)
     expected[7] = None
-    for native in (pd.Series(expected), pl.Series(expected), pa.array(expected), pa.chunked_array([expected[:10], expected[10:]])):
+    for native in (
+        pd.Series(expected),
+        pl.Series(expected),
+        pa.array(expected),
+        pa.chunked_array([expected[:10], expected[10:]]),
+    ):
         column = read_column("w", native)
         assert column.kind == "string"
         assert column.codes()[1] == tuple(sorted(set(words)))

@@ -17,7 +17,7 @@ from numpy.testing import assert_allclose
 from oracle import Oracle, OracleTerm
 
 import mixwell as mw
-from mixwell._core import Problem
+from mixwell._core import Problem, Term
 
 
 def stable(examples: int) -> settings:
@@ -53,7 +53,7 @@ def assemble(oracle: Oracle) -> Problem:
         return [None if (column == 1).all() else np.ascontiguousarray(column) for column in columns.T]
 
     terms = [
-        (t.codes.astype(np.int32), t.n_levels, contiguous(t.columns), t.structure, t.homogeneous)
+        Term(t.codes.astype(np.int32), t.n_levels, contiguous(t.columns), t.structure, t.homogeneous)
         for t in oracle.terms
     ]
     return Problem(oracle.y, contiguous(oracle.X), terms, oracle.weights)
@@ -116,24 +116,22 @@ def test_solution_is_that_of_the_dense_model(case: Case) -> None:
     )
     se = np.sqrt(np.diag(dense.vcov))
     assert_allclose(case.problem.criterion(case.theta, case.reml), dense.criterion, rtol=1e-10, atol=1e-9)
-    assert_allclose((ours["beta"] - dense.beta) / se, 0, atol=1e-8)
+    assert_allclose((ours.beta - dense.beta) / se, 0, atol=1e-8)
     assert_allclose(
-        ours["vcov_unscaled"], dense.vcov_unscaled, rtol=1e-8, atol=1e-10 * np.abs(dense.vcov_unscaled).max()
+        ours.vcov_unscaled, dense.vcov_unscaled, rtol=1e-8, atol=1e-10 * np.abs(dense.vcov_unscaled).max()
     )
-    assert_allclose([ours["r2"], ours["sigma2"]], [dense.r2, dense.sigma2], rtol=1e-9)
+    assert_allclose([ours.r2, ours.sigma2], [dense.r2, dense.sigma2], rtol=1e-9)
     scale = np.sqrt(dense.sigma2)
     for t in range(len(case.oracle.terms)):
-        assert_allclose(ours["b"][t] / scale, dense.b[t] / scale, atol=1e-8)
-        assert_allclose(ours["condvar_unscaled"][t], dense.condvar[t] / dense.sigma2, rtol=1e-8, atol=1e-9)
-        assert_allclose(
-            ours["b_x"][t], dense.b_x[t], rtol=1e-8, atol=1e-9 * max(1, np.abs(dense.b_x[t]).max())
-        )
+        assert_allclose(ours.b[t] / scale, dense.b[t] / scale, atol=1e-8)
+        assert_allclose(ours.condvar_unscaled[t], dense.condvar[t] / dense.sigma2, rtol=1e-8, atol=1e-9)
+        assert_allclose(ours.b_x[t], dense.b_x[t], rtol=1e-8, atol=1e-9 * max(1, np.abs(dense.b_x[t]).max()))
 
 
 @stable(150)
 @given(cases())
 def test_theta_gives_the_covariance_it_documents(case: Case) -> None:
-    lambdas = case.problem.solve(case.theta, case.reml, True)["lambdas"]
+    lambdas = case.problem.solve(case.theta, case.reml, True).lambdas
     for term, part, ours in zip(case.oracle.terms, case.oracle.split(case.theta), lambdas, strict=True):
         assert_allclose(np.triu(ours, 1), 0)
         assert_allclose(ours @ ours.T, term.sigma(part), atol=1e-13 * max(1, np.abs(part).max() ** 2))
@@ -167,10 +165,10 @@ def test_gradient_agrees_with_central_differences_of_our_own_criterion(case: Cas
 @given(cases(structures=("us", "diag")))
 def test_optimum_meets_the_score_and_cone_conditions(case: Case) -> None:
     found = case.problem.optimize(case.reml, None, 1000)
-    assert found["converged"]
+    assert found.converged
     # Columns differ in size: the conditions are stated for columns of unit mean square.
-    multipliers = case.oracle.multipliers(found["theta"], reml=case.reml)
-    lambdas = case.problem.solve(found["theta"], case.reml, False)["lambdas"]
+    multipliers = case.oracle.multipliers(found.theta, reml=case.reml)
+    lambdas = case.problem.solve(found.theta, case.reml, False).lambdas
     for term, G, factor in zip(case.oracle.terms, multipliers, lambdas, strict=True):
         size = np.sqrt((term.columns**2).mean(axis=None if term.homogeneous else 0) * np.ones(term.k))
         G, factor = G / np.outer(size, size), size[:, None] * factor  # noqa: PLW2901
@@ -189,10 +187,8 @@ def test_optimum_is_no_higher_than_the_best_of_several_slow_searches(case: Case)
     assume(case.theta.size <= 9)
     found = case.problem.optimize(case.reml, None, 1000)
     best, _ = case.oracle.optimise(reml=case.reml, starts=3)
-    assert found["criterion"] <= best + 1e-8 * (1 + abs(best))
-    assert_allclose(
-        case.oracle.criterion(found["theta"], reml=case.reml), found["criterion"], rtol=1e-9, atol=1e-9
-    )
+    assert found.criterion <= best + 1e-8 * (1 + abs(best))
+    assert_allclose(case.oracle.criterion(found.theta, reml=case.reml), found.criterion, rtol=1e-9, atol=1e-9)
 
 
 # ---- the public functions ----------------------------------------------------------------------------------
@@ -325,16 +321,14 @@ def test_a_weight_of_two_is_a_row_seen_twice(case: Case) -> None:
     weighted = assemble(Oracle(plain.y, plain.X, plain.terms, np.full(plain.y.size, 2.0)))
     doubled = assemble(Oracle(np.tile(plain.y, 2), np.tile(plain.X, (2, 1)), twice))
     a, b = weighted.solve(case.theta, case.reml, True), doubled.solve(case.theta, case.reml, True)
-    assert_allclose(a["beta"], b["beta"], rtol=1e-8, atol=1e-10)
-    assert_allclose(
-        [a["r2"], a["logdet_m"], a["logdet_x"]], [b["r2"], b["logdet_m"], b["logdet_x"]], rtol=1e-9, atol=1e-9
-    )
+    assert_allclose(a.beta, b.beta, rtol=1e-8, atol=1e-10)
+    assert_allclose([a.r2, a.logdet_m, a.logdet_x], [b.r2, b.logdet_m, b.logdet_x], rtol=1e-9, atol=1e-9)
     for t in range(len(plain.terms)):
-        assert_allclose(a["b"][t], b["b"][t], atol=1e-9)
+        assert_allclose(a.b[t], b.b[t], atol=1e-9)
 
     def profiled(rows: int) -> float:
         nu = rows - plain.X.shape[1] if case.reml else rows
-        return nu * (1 + np.log(2 * np.pi * a["r2"] / nu))
+        return nu * (1 + np.log(2 * np.pi * a.r2 / nu))
 
     n = plain.y.size
     assert_allclose(

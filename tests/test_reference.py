@@ -95,7 +95,7 @@ def test_conditional_modes(model_id: str) -> None:
         place = [np.atleast_1d(term["parts"]).tolist().index(name) for name in design.factor_names]
         ours_by_level = {
             tuple(map(str, level if isinstance(level, tuple) else (level,))): row
-            for level, row in zip(design.levels, m.solution["b"][ours], strict=True)
+            for level, row in zip(design.levels, m.solution.b[ours], strict=True)
         }
         for level, modes in zip(term["levels"], term["ranef"], strict=True):
             parts = np.atleast_1d(level).tolist()

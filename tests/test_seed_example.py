@@ -46,21 +46,21 @@ def test_the_printed_data(classrooms: dict[str, np.ndarray]) -> None:
 
 def test_the_printed_coefficients(columns: dict[str, np.ndarray]) -> None:
     problem = mw.lmer("score ~ hours + (1 | group)", columns).problem
-    beta = problem.solve(np.array([THETA]), True, False)["beta"]
+    beta = problem.solve(np.array([THETA]), True, False).beta
     assert [f"{value:.4f}" for value in beta] == ["71.8449", "2.0165"]
 
 
 def test_optimality_conditions_are_zero(columns: dict[str, np.ndarray]) -> None:
     problem = mw.lmer("score ~ hours + (1 | group)", columns).problem
     solution = problem.solve(np.array([THETA]), True, False)
-    b = solution["b"][0][:, 0]
+    b = solution.b[0][:, 0]
     X = np.column_stack([np.ones(GROUPS * SIZE), columns["hours"]])
-    e = columns["score"] - X @ solution["beta"] - b[columns["group"]]
+    e = columns["score"] - X @ solution.beta - b[columns["group"]]
     by_group = e.reshape(GROUPS, SIZE).sum(axis=1)  # Z'e
     assert np.abs(X.T @ e).max() < 1e-10
     assert np.abs(by_group - b / THETA**2).max() < 1e-12
     # and what the original computed, b taken for u:
-    wrong = columns["score"] - X @ solution["beta"] - THETA * b[columns["group"]]
+    wrong = columns["score"] - X @ solution.beta - THETA * b[columns["group"]]
     assert f"{(X.T @ wrong)[1]:.4f}" == "34.6542"
     original = np.abs(wrong.reshape(GROUPS, SIZE).sum(axis=1) + b / THETA**2).max()
     assert f"{original:.6f}" == "85.042201"
@@ -74,10 +74,10 @@ def test_schur_reduction_and_penalised_least_squares(columns: dict[str, np.ndarr
     y = columns["score"]
     inner = np.linalg.inv(Z.T @ Z + np.eye(GROUPS) / THETA**2)
     schur = X.T @ X - X.T @ Z @ inner @ Z.T @ X
-    assert_allclose(solution["schur"], schur, rtol=1e-10)
-    assert_allclose(solution["schur_y"], X.T @ y - X.T @ Z @ inner @ Z.T @ y, rtol=1e-10)
-    assert_allclose(schur @ solution["beta"], solution["schur_y"], rtol=1e-10)
-    b = solution["b"][0][:, 0]
-    penalised = ((y - X @ solution["beta"] - Z @ b) ** 2).sum() + (b**2).sum() / THETA**2
-    assert_allclose(solution["r2"], penalised, rtol=1e-12)
-    assert_allclose(solution["lambdas"][0], [[THETA]])
+    assert_allclose(solution.schur, schur, rtol=1e-10)
+    assert_allclose(solution.schur_y, X.T @ y - X.T @ Z @ inner @ Z.T @ y, rtol=1e-10)
+    assert_allclose(schur @ solution.beta, solution.schur_y, rtol=1e-10)
+    b = solution.b[0][:, 0]
+    penalised = ((y - X @ solution.beta - Z @ b) ** 2).sum() + (b**2).sum() / THETA**2
+    assert_allclose(solution.r2, penalised, rtol=1e-12)
+    assert_allclose(solution.lambdas[0], [[THETA]])

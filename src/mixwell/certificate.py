@@ -1,19 +1,22 @@
-"""The proof that comes with a fit: the theorems it rests on, checked on its numbers. `checks` says what they are."""
+"""The proof that comes with a fit: the theorems it rests on, checked on its numbers.
+
+What is checked, and against which tolerance, is written down in `mixwell.checks`.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mixwell import checks
-from mixwell.checks import Check
+from mixwell.checks import Check, Rows
 from mixwell.diagnosis import Boundary, simpler_formula, zeros_of
 from mixwell.errors import MixwellError
-from mixwell.predict import fixed_part, random_part
 from mixwell.text import Block, html, text
 
 if TYPE_CHECKING:
@@ -23,7 +26,8 @@ __all__ = ["Certificate", "certify"]
 
 Array = NDArray[np.float64]
 
-_EXACT_HESSIAN = (12, 20_000)  # theta and random effects up to which the Hessian is differenced from the gradient
+# Up to so many theta and random effects the Hessian is differenced from the gradient.
+_EXACT_HESSIAN = (12, 20_000)
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -89,15 +93,14 @@ class Certificate:
     def blocks(self) -> list[Block]:
         """Lay the certificate out for printing."""
         rows = [
-            [c.theorem, c.statement, f"{c.residual:.1e}", f"{c.tolerance:.1e}", "pass" if c.passed else "FAIL"]
+            [c.theorem, c.statement, f"{c.residual:.1e}", f"{c.tolerance:.1e}", ["FAIL", "pass"][c.passed]]
             for c in self.checks
         ]
         lines = [str(boundary) for boundary in self.boundary]
         if self.simpler is not None:
             lines.append(f"The same fit with fewer parameters: {self.simpler}")
-        table = Block(
-            f"Certificate: {self.line}", ("theorem", "checked", "residual", "tolerance", "result"), rows, left=2
-        )
+        header = ("theorem", "checked", "residual", "tolerance", "result")
+        table = Block(f"Certificate: {self.line}", header, rows, left=2)
         return [table, Block("Boundary", lines=lines)] if lines else [table]
 
     def __repr__(self) -> str:
@@ -109,51 +112,34 @@ class Certificate:
 
 def certify(m: FittedModel) -> Certificate:
     """Run every check on a fit."""
-    design, solution = m.design, m.full_solution
-    x, terms, weights = m.fixed_columns, design.random, design.weights
-    beta = np.asarray(solution.beta)
-    sigma2, n = float(solution.sigma2), design.y.size
-    modes, condvar, absorbed, lambdas = (
-        [np.asarray(each) for each in part]
-        for part in (solution.b, solution.condvar_unscaled, solution.b_x, solution.lambdas)
-    )
+    design, solution, terms = m.design, m.full_solution, m.design.random
     y = design.y if design.offset is None else design.y - design.offset
-    e = y - fixed_part(x, beta, n)
-    size = np.abs(y) + fixed_part([None if c is None else np.abs(c) for c in x], np.abs(beta), n)
-    for term, b in zip(terms, modes, strict=True):
-        part = random_part(term.codes, term.columns, b)
-        e -= part
-        size += np.abs(part)
-
-    schur, schur_y = np.asarray(solution.schur), np.asarray(solution.schur_y)
-    done = [
-        checks.check_schur(x, terms, weights, lambdas, absorbed, schur, schur_y, beta, n),
-        checks.check_normal_equations(x, e, size, weights),
-    ]
+    rows = Rows.of(y, m.fixed_columns, terms, design.weights, solution)
+    done = [checks.check_schur(rows, solution), checks.check_normal_equations(rows)]
     if terms:
-        done.append(checks.check_modes(terms, e, size, weights, modes, lambdas, sigma2**0.5))
-    done.append(checks.check_penalised(terms, e, size, weights, lambdas, float(solution.r2)))
+        done.append(checks.check_modes(rows, solution))
+    done.append(checks.check_penalised(rows, solution))
     if terms:
-        parts = checks.split_theta(m.theta, terms)
         reported = [term.matrix for term in m.varcorr()]
-        unscaled = np.asarray(solution.vcov_unscaled)
-        done.append(checks.check_covariance(parts, terms, reported, sigma2))
-        done.append(checks.check_score(parts, terms, modes, condvar, absorbed, unscaled, sigma2, reml=m.is_reml))
+        done.append(checks.check_covariance(m.theta, terms, reported, float(solution.sigma2)))
+        done.append(checks.check_score(m.theta, terms, solution, reml=m.is_reml))
         done += checks.check_cone(m.optimum.cone, terms)
         done.append(_curvature(m))
-    simpler = simpler_formula(design.formula, [zeros_of(t, m.boundary) for t in terms])
-    return Certificate(tuple(done), m.boundary, simpler, bool(m.optimum.converged), design.frame.native_like)
+    simpler = simpler_formula(design.formula, [zeros_of(term, m.boundary) for term in terms])
+    to_table = design.frame.native_like
+    return Certificate(tuple(done), m.boundary, simpler, bool(m.optimum.converged), to_table)
 
 
 def _curvature(m: FittedModel) -> Check:
     """Check the Hessian: the exact one while that is cheap, else the core's average information."""
     hessian = np.asarray(m.optimization.hessian)
     diagonal = np.abs(np.diag(hessian))
-    unit = 1.0 / np.sqrt(np.maximum(diagonal, max(1e-10 * float(diagonal.max()), np.finfo(float).tiny)))
+    unit = 1.0 / np.sqrt(np.maximum(diagonal, max(1e-10 * float(diagonal.max()), checks.TINY)))
     exact = m.theta.size <= _EXACT_HESSIAN[0] and m.problem.q <= _EXACT_HESSIAN[1]
     if exact:
         try:
-            hessian = checks.differenced(lambda t: m.problem.gradient(t, m.is_reml), m.theta, 1e-4 * unit)
+            gradient = partial(m.problem.gradient, reml=m.is_reml)
+            hessian = checks.differenced(gradient, m.theta, 1e-4 * unit)
         except MixwellError:  # a step left the range of a correlation: the average information is at hand
             exact = False
     return checks.check_curvature(hessian, unit, exact=exact)

@@ -1,27 +1,28 @@
 """Each theorem that a fit rests on, as a function of arrays that returns a `Check`.
 
-The inner checks (LMM.1 - LMM.5) start again from the rows of the data, in NumPy, and share no code with the core. With
-W the prior weights, e = y - X beta - Z b, b = Lambda u and Sigma = lambda lambda' the relative covariance:
+The inner checks (LMM.1 - LMM.5) start again from the rows of the data, in NumPy, and share no code with the
+core. With W the prior weights, e = y - X beta - Z b, b = Lambda u and Sigma = lambda lambda':
 
-=======  ============================================================================  =========================
-LMM.1    the Schur complement X'W(X - Z b_X) is the S of beta's equations S beta = s   relative to its diagonal
-LMM.2    X'We = 0 and Lambda'Z'We = u, which is Sigma Z'We = b                          cosine; prior sds
-LMM.3    e'We + u'u is the penalised residual sum of squares that was minimised        relative
-LMM.4-5  Var(b) = sigma^2 Lambda Lambda', symmetric and positive semidefinite          relative to its diagonal
-=======  ============================================================================  =========================
+=======  =======================================================================  ========================
+LMM.1    the Schur complement X'W(X - Z b_X) is the S of S beta = s               relative to its diagonal
+LMM.2    X'We = 0, and Lambda'Z'We = u, which is Sigma Z'We = b                   cosine; prior sds of b
+LMM.3    e'We + u'u is the penalised residual sum of squares that was minimised   relative
+LMM.4-5  Var(b) = sigma^2 Lambda Lambda', symmetric and positive semidefinite     relative to its diagonal
+=======  =======================================================================  ========================
 
-The outer checks say that theta is a local optimum over the cone of covariance matrices. With G = df/dSigma of a term:
+The outer checks say that theta is a local optimum over the cone of covariance matrices. With G = df/dSigma
+of a term, J its levels and E, Var given y:
 
-===========  =====================================================================================================
-score        J Sigma = sum_j [b_j b_j' / sigma^2 + Var(b_j | y) / sigma^2]: at the optimum the covariance equals the mean
-             conditional second moment of the effects; from the modes, without derivatives; in standard errors
-stationary   G lambda = 0, from the core's derivatives
-multiplier   G is positive semidefinite (the multiplier of Sigma >= 0): what is on the boundary belongs there
-curvature    the Hessian in theta has no negative eigenvalue, in units of the information
-===========  =====================================================================================================
+==========  ============================================================================================
+score       J Sigma = sum_j E(b_j) E(b_j)' / sigma^2 + Var(b_j) / sigma^2: the covariance equals the mean
+            second moment of the effects; from the modes, without derivatives; in standard errors
+stationary  G lambda = 0, from the core's derivatives
+multiplier  G, the multiplier of Sigma >= 0, is positive semidefinite: what is on the boundary belongs there
+curvature   the Hessian in theta has no negative eigenvalue, in units of the information
+==========  ============================================================================================
 
-A tolerance is a fixed small number plus what rounding can do to the rows: 64-bit numbers of size s hold no detail
-below 2e-16 s.
+A tolerance is a fixed small number plus what rounding can do to the rows: 64-bit numbers of size s hold no
+detail below 2e-16 s.
 """
 
 from __future__ import annotations
@@ -33,15 +34,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mixwell.errors import MixwellError
-from mixwell.predict import random_part
+from mixwell.predict import fixed_part, random_part
 
 if TYPE_CHECKING:
-    from mixwell._core import Cone
+    from mixwell._core import Cone, Solution
     from mixwell.design import RandomDesign
 
 __all__ = [
     "Check",
+    "Rows",
+    "centred",
     "check_cone",
     "check_covariance",
     "check_curvature",
@@ -50,20 +52,24 @@ __all__ = [
     "check_penalised",
     "check_schur",
     "check_score",
+    "differenced",
+    "norm",
     "relative_covariance",
     "split_theta",
+    "weighted",
 ]
 
 Array = NDArray[np.float64]
 Columns = Sequence[Array | None]
 
 INNER = 1e-8  # relative error that the inner checks allow besides rounding
+LOUDEST = 1e-4  # no inner tolerance is larger than this, whatever rounding does
 SCORE = 1e-3  # standard errors of theta that the score may be off
 STATIONARY = 1e-5  # |G lambda| relative to the natural size of G
 MULTIPLIER = 2e-6  # negative eigenvalue of G allowed, relative to its natural size
 CURVATURE = 1e-3  # negative eigenvalue of the Hessian allowed, where 1 is one unit of information
-LOUDEST = 1e-4  # no tolerance is larger than this, whatever rounding does
 EPS = 2.0**-52
+TINY = float(np.finfo(np.float64).tiny)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,36 +88,71 @@ class Check:
         return self.residual <= self.tolerance
 
 
-# --- the checks on rows -------------------------------------------------------------------------------------------
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """The rows of a fit and what it leaves of them.
+
+    Attributes
+    ----------
+    x, terms, weights
+        Estimable columns of X (None: ones), random-effects terms, prior weights (n,) or None.
+    e
+        y - X beta - Z b, shape (n,).
+    size
+        |y| + |X| |beta| + |Z b|, shape (n,): rounding of e is of the order 2e-16 size.
+    """
+
+    x: Columns
+    terms: Sequence[RandomDesign]
+    weights: Array | None
+    e: Array
+    size: Array
+
+    @classmethod
+    def of(
+        cls, y: Array, x: Columns, terms: Sequence[RandomDesign], weights: Array | None, solution: Solution
+    ) -> Rows:
+        """Work out e from y less the offset (n,) and a solution."""
+        beta, n = np.asarray(solution.beta), y.size
+        e = y - fixed_part(x, beta, n)
+        size = np.abs(y) + fixed_part([None if c is None else np.abs(c) for c in x], np.abs(beta), n)
+        for term, b in zip(terms, solution.b, strict=True):
+            part = random_part(term.codes, term.columns, b)
+            e -= part
+            size += np.abs(part)
+        return cls(x, terms, weights, e, size)
+
+    @property
+    def rounding(self) -> float:
+        """Relative rounding error of e."""
+        length = norm(self.weights, self.e)
+        return EPS * norm(self.weights, self.size) / length if length else 0.0
+
+
+# --- sums over rows -------------------------------------------------------------------------------------
 
 
 def z_transpose(term: RandomDesign, v: Array) -> Array:
     """Z'v of one term, shape (J, k)."""
-    levels = len(term.levels)
-    sums = [
-        np.bincount(term.codes, v if column is None else v * column, minlength=levels) for column in term.columns
-    ]
-    return np.stack(sums, axis=1)
+    products = [v if column is None else v * column for column in term.columns]
+    return np.stack([np.bincount(term.codes, each, minlength=len(term.levels)) for each in products], axis=1)
 
 
 def weighted(weights: Array | None, v: Array) -> Array:
+    """W v, shape (n,)."""
     return v if weights is None else weights * v
 
 
 def norm(weights: Array | None, v: Array) -> float:
+    """Length of v in the metric of W."""
     return float(np.sqrt(v @ weighted(weights, v)))
 
 
 def centred(columns: Columns, weights: Array | None, n: int) -> list[Array]:
-    """Columns of X, centred if there is an intercept: the same span, without the digits a large mean costs."""
-    intercept = any(column is None for column in columns)
-    out = []
-    for column in columns:
-        if column is None:
-            out.append(np.ones(n))
-        else:
-            out.append(column - np.average(column, weights=weights) if intercept else column)
-    return out
+    """Columns of X, centred if there is an intercept: the same span without the digits a large mean costs."""
+    if not any(column is None for column in columns):
+        return [column for column in columns if column is not None]
+    return [np.ones(n) if c is None else c - np.average(c, weights=weights) for c in columns]
 
 
 def _ratio(difference: Any, scale: Any) -> float:
@@ -126,116 +167,99 @@ def _tolerance(rounding: float) -> float:
     return min(INNER + rounding, LOUDEST)
 
 
-def check_normal_equations(x: Columns, e: Array, size: Array, weights: Array | None) -> Check:
-    """LMM.2 for beta: the residuals are orthogonal to the columns of X, as a cosine; size (n,) bounds the terms of e."""
-    length = norm(weights, e)
-    cosines = [
-        _ratio(column @ weighted(weights, e), norm(weights, column) * length)
-        for column in centred(x, weights, e.size)
-    ]
-    rounding = 4 * EPS * norm(weights, size) / length if length else 0.0
-    return Check("fixed effects", "LMM.2", "X'We = 0", max(cosines, default=0.0), _tolerance(rounding))
+# --- inner checks ---------------------------------------------------------------------------------------
 
 
-def check_modes(
-    terms: Sequence[RandomDesign],
-    e: Array,
-    size: Array,
-    weights: Array | None,
-    modes: Sequence[Array],
-    lambdas: Sequence[Array],
-    sigma: float,
-) -> Check:
-    """LMM.2 for u, as Sigma Z'We = b, in prior standard deviations."""
-    worst, rounding = 0.0, 0.0
-    for term, b, factor in zip(terms, modes, lambdas, strict=True):
-        covariance = factor @ factor.T
-        sd = sigma * np.sqrt(np.diag(covariance))
-        worst = max(worst, _ratio(z_transpose(term, weighted(weights, e)) @ covariance - b, sd))
-        absolute = replace(term, columns=tuple(None if c is None else np.abs(c) for c in term.columns))
-        bound = z_transpose(absolute, weighted(weights, size)) @ np.abs(covariance)
-        rounding = max(rounding, 4 * EPS * _ratio(bound, sd))
-    return Check("random effects", "LMM.2", "Lambda'Z'We = u", worst, _tolerance(rounding))
-
-
-def check_schur(
-    x: Columns,
-    terms: Sequence[RandomDesign],
-    weights: Array | None,
-    lambdas: Sequence[Array],
-    absorbed: Sequence[Array],
-    schur: Array,
-    schur_y: Array,
-    beta: Array,
-    n: int,
-) -> Check:
-    """LMM.1: the modes b_X of the columns of X, the Schur complement they give, and its equations for beta."""
-    dense = [np.ones(n) if column is None else column for column in x]
-    rows = np.empty_like(schur)
-    worst, rounding = 0.0, 0.0
+def check_schur(rows: Rows, solution: Solution) -> Check:
+    """LMM.1: the modes b_X of the columns of X, the Schur complement they give, its equations for beta."""
+    beta, schur = np.asarray(solution.beta), np.asarray(solution.schur)
+    n, weights = rows.e.size, rows.weights
+    dense = [np.ones(n) if column is None else column for column in rows.x]
+    again = np.empty_like(schur)
+    worst = 0.0
     for j, column in enumerate(dense):
+        modes = [b_x[:, :, j] for b_x in solution.b_x]
         left = column.copy()
-        for term, b_x in zip(terms, absorbed, strict=True):
-            left -= random_part(term.codes, term.columns, b_x[:, :, j])
+        for term, b in zip(rows.terms, modes, strict=True):
+            left -= random_part(term.codes, term.columns, b)
         pulled = weighted(weights, left)
-        rows[:, j] = [other @ pulled for other in dense]
-        for term, factor, b_x in zip(terms, lambdas, absorbed, strict=True):
-            again = z_transpose(term, pulled) @ (factor @ factor.T)
-            largest = np.maximum(np.abs(b_x[:, :, j]).max(axis=0), EPS * np.abs(b_x[:, :, j]).max(initial=1.0))
-            worst = max(worst, _ratio(again - b_x[:, :, j], largest) * _share(schur, column, weights, j))
-    scale = np.sqrt(np.abs(np.outer(np.diag(schur), np.diag(schur))))
-    worst = max(worst, _ratio(rows - schur, scale))
-    right = np.sqrt(np.abs(np.diag(schur))) * np.sqrt(max(float(beta @ schur @ beta), np.finfo(float).tiny))
-    worst = max(worst, _ratio(schur @ beta - schur_y, right))
-    gram = np.array([column @ weighted(weights, column) for column in dense])
-    rounding = 64 * EPS * _ratio(gram, np.abs(np.diag(schur)))
-    return Check("Schur complement", "LMM.1", "X'W(X - Zb_X) beta = X'W(y - Zb_y)", worst, _tolerance(rounding))
+        again[:, j] = [other @ pulled for other in dense]
+        # Errors of b_X matter to S in proportion to what the random effects leave of the column.
+        share = min(1.0, abs(float(schur[j, j])) / max(norm(weights, column) ** 2, TINY))
+        for term, factor, b in zip(rows.terms, solution.lambdas, modes, strict=True):
+            largest = np.maximum(np.abs(b).max(axis=0), EPS * np.abs(b).max(initial=1.0))
+            worst = max(worst, share * _ratio(z_transpose(term, pulled) @ (factor @ factor.T) - b, largest))
+    diagonal = np.sqrt(np.abs(np.diag(schur)))
+    worst = max(worst, _ratio(again - schur, np.outer(diagonal, diagonal)))
+    length = np.sqrt(max(float(beta @ schur @ beta), TINY))
+    worst = max(worst, _ratio(schur @ beta - np.asarray(solution.schur_y), diagonal * length))
+    gram = np.array([norm(weights, column) for column in dense])
+    rounding = 64 * EPS * _ratio(gram, diagonal) ** 2
+    statement = "X'W(X - Z b_X) beta = X'W(y - Z b_y)"
+    return Check("Schur complement", "LMM.1", statement, worst, _tolerance(rounding))
 
 
-def _share(schur: Array, column: Array, weights: Array | None, j: int) -> float:
-    """How much of a column of X the random effects leave: errors of b_X count no more than that."""
-    return min(1.0, abs(float(schur[j, j])) / max(norm(weights, column) ** 2, np.finfo(float).tiny))
+def check_normal_equations(rows: Rows) -> Check:
+    """LMM.2 for beta: e is orthogonal to the columns of X; as a cosine."""
+    pulled, length = weighted(rows.weights, rows.e), norm(rows.weights, rows.e)
+    columns = centred(rows.x, rows.weights, rows.e.size)
+    worst = max((_ratio(c @ pulled, norm(rows.weights, c) * length) for c in columns), default=0.0)
+    return Check("fixed effects", "LMM.2", "X'We = 0", worst, _tolerance(4 * rows.rounding))
 
 
-def check_penalised(
-    terms: Sequence[RandomDesign], e: Array, size: Array, weights: Array | None, lambdas: Sequence[Array], r2: float
-) -> Check:
+def check_modes(rows: Rows, solution: Solution) -> Check:
+    """LMM.2 for u, as Sigma Z'We = b, which holds for singular Sigma too; in prior standard deviations."""
+    worst = rounding = 0.0
+    pulled, bound = weighted(rows.weights, rows.e), weighted(rows.weights, rows.size)
+    for term, b, factor in zip(rows.terms, solution.b, solution.lambdas, strict=True):
+        covariance = factor @ factor.T
+        sd = np.sqrt(solution.sigma2 * np.diag(covariance))
+        worst = max(worst, _ratio(z_transpose(term, pulled) @ covariance - b, sd))
+        absolute = replace(term, columns=tuple(None if c is None else np.abs(c) for c in term.columns))
+        rounding = max(rounding, _ratio(z_transpose(absolute, bound) @ np.abs(covariance), sd))
+    return Check("random effects", "LMM.2", "Lambda'Z'We = u", worst, _tolerance(4 * EPS * rounding))
+
+
+def check_penalised(rows: Rows, solution: Solution) -> Check:
     """LMM.3: e'We + u'u, with u = lambda'Z'We, is the minimum r2 that the core reports."""
-    total = float(e @ weighted(weights, e))
-    for term, factor in zip(terms, lambdas, strict=True):
-        total += float(np.sum((z_transpose(term, weighted(weights, e)) @ factor) ** 2))
-    length = norm(weights, e)
-    rounding = 8 * EPS * norm(weights, size) / length if length else 0.0
-    return Check("penalised sum of squares", "LMM.3", "e'We + u'u = r2", _ratio(total - r2, r2), _tolerance(rounding))
+    pulled = weighted(rows.weights, rows.e)
+    total = float(rows.e @ pulled)
+    for term, factor in zip(rows.terms, solution.lambdas, strict=True):
+        total += float(np.sum((z_transpose(term, pulled) @ factor) ** 2))
+    residual = _ratio(total - solution.r2, solution.r2)
+    tolerance = _tolerance(8 * rows.rounding)
+    return Check("penalised sum of squares", "LMM.3", "e'We + u'u = r2", residual, tolerance)
 
 
 def check_covariance(
-    parts: Sequence[Array], terms: Sequence[RandomDesign], reported: Sequence[Array], sigma2: float
+    theta: Array, terms: Sequence[RandomDesign], reported: Sequence[Array], sigma2: float
 ) -> Check:
     """LMM.4-5: the reported Var(b) is sigma^2 Sigma(theta), and a covariance matrix."""
     worst = 0.0
-    for theta, term, matrix in zip(parts, terms, reported, strict=True):
-        expected = sigma2 * relative_covariance(theta, term.structure, len(term.names), homogeneous=term.homogeneous)
+    for part, term, matrix in zip(split_theta(theta, terms), terms, reported, strict=True):
         sd = np.sqrt(np.abs(np.diag(matrix)))
-        worst = max(worst, _ratio(matrix - expected, np.outer(sd, sd)), _ratio(matrix - matrix.T, np.outer(sd, sd)))
+        scale = np.outer(sd, sd)
+        worst = max(worst, _ratio(matrix - sigma2 * relative_covariance(part, term), scale))
+        worst = max(worst, _ratio(matrix - matrix.T, scale))
         lowest = float(np.linalg.eigvalsh(matrix)[0])
-        worst = max(worst, _ratio(min(lowest, 0.0), max(float(matrix.diagonal().max()), np.finfo(float).tiny)))
+        worst = max(worst, _ratio(min(lowest, 0.0), max(float(sd.max()) ** 2, TINY)))
     return Check("covariance", "LMM.4-5", "Var(b) = sigma^2 Lambda Lambda'", worst, INNER)
 
 
-def relative_covariance(theta: Array, structure: str, k: int, *, homogeneous: bool) -> Array:
-    """Sigma(theta) of one level, shape (k, k), from the definition of the structure; theta may be complex."""
-    if structure == "us":
+def relative_covariance(theta: Array, term: RandomDesign) -> Array:
+    """Sigma(theta) of one level, shape (k, k), from the definition of its structure; theta may be complex."""
+    k = len(term.names)
+    if term.structure == "us":
         factor = np.zeros((k, k), theta.dtype)
         columns, rows = np.triu_indices(k)
         factor[rows, columns] = theta
         product: Array = factor @ factor.T
         return product
-    sds = np.repeat(theta[:1], k) if homogeneous else theta[:k]
-    if structure == "diag" or k == 1:
+    sds = np.repeat(theta[:1], k) if term.homogeneous else theta[:k]
+    if term.structure == "diag" or k == 1:
         return np.diag(sds**2)
     lag = np.abs(np.subtract.outer(np.arange(k), np.arange(k)))
-    correlation = np.where(lag == 0, 1.0, theta[-1]) if structure == "cs" else theta[-1] ** lag
+    correlation = np.where(lag == 0, 1.0, theta[-1]) if term.structure == "cs" else theta[-1] ** lag
     covariance: Array = sds[:, None] * correlation * sds
     return covariance
 
@@ -250,80 +274,73 @@ def split_theta(theta: Array, terms: Sequence[RandomDesign]) -> list[Array]:
     return np.split(theta, np.cumsum(sizes)[:-1])
 
 
-# --- the checks on theta ------------------------------------------------------------------------------------------
+# --- outer checks ---------------------------------------------------------------------------------------
 
 
-def check_score(
-    parts: Sequence[Array],
-    terms: Sequence[RandomDesign],
-    modes: Sequence[Array],
-    condvar: Sequence[Array],
-    absorbed: Sequence[Array],
-    vcov: Array,
-    sigma2: float,
-    *,
-    reml: bool,
-) -> Check:
-    """The covariance equals the mean conditional second moment of the effects, in standard errors of a variance."""
+def check_score(theta: Array, terms: Sequence[RandomDesign], solution: Solution, *, reml: bool) -> Check:
+    """Compare Sigma with the mean second moment of the effects given y, in standard errors of a variance."""
     worst = 0.0
-    for theta, term, b, own, b_x in zip(parts, terms, modes, condvar, absorbed, strict=True):
+    vcov = np.asarray(solution.vcov_unscaled)
+    for t, (part, term) in enumerate(zip(split_theta(theta, terms), terms, strict=True)):
+        b, b_x = np.asarray(solution.b[t]), np.asarray(solution.b_x[t])
         levels, k = b.shape
-        posterior = own.sum(axis=0)
-        if reml:
+        posterior = np.asarray(solution.condvar_unscaled[t]).sum(axis=0)
+        if reml:  # the effects also inherit the uncertainty of beta
             posterior = posterior + np.einsum("jap,pq,jcq->ac", b_x, vcov, b_x, optimize=True)
-        covariance = relative_covariance(theta, term.structure, k, homogeneous=term.homogeneous)
-        gap = levels * covariance - posterior - b.T @ b / sigma2
+        covariance = relative_covariance(part, term)
+        gap = levels * covariance - posterior - b.T @ b / solution.sigma2
         variance = np.diag(covariance)
         with np.errstate(divide="ignore", invalid="ignore"):
             known = np.where(variance > 0, 1.0 - np.diag(posterior) / (levels * variance), 1.0)
         scale = np.sqrt(variance * np.clip(known, 1e-6, 1.0))
+        se = np.outer(scale, scale) * np.sqrt(2 * levels)
         if term.structure == "us" or k == 1:
-            worst = max(worst, _ratio(gap, np.outer(scale, scale) * np.sqrt(2 * levels)))
-        elif term.structure == "diag" and term.homogeneous:
-            worst = max(worst, _ratio(np.trace(gap), np.sum(scale**2) * np.sqrt(2 * levels)))
+            worst = max(worst, _ratio(gap, se))
         elif term.structure == "diag":
-            worst = max(worst, _ratio(np.diag(gap), scale**2 * np.sqrt(2 * levels)))
+            total = np.eye(k) if not term.homogeneous else np.ones((1, k))
+            worst = max(worst, _ratio(total @ np.diag(gap), total @ np.diag(se)))
         else:
-            worst = max(worst, _structured_score(theta, term, covariance, gap, levels))
+            worst = max(worst, _structured_score(part, term, gap, levels))
     return Check("score", "outer", "Sigma = mean of E(bb' | y) / sigma^2", worst, SCORE)
 
 
-def _structured_score(theta: Array, term: RandomDesign, covariance: Array, gap: Array, levels: int) -> float:
-    """Score of cs and ar1 in standard errors; zero where Sigma is singular and the score is the core's to check."""
+def _structured_score(theta: Array, term: RandomDesign, gap: Array, levels: int) -> float:
+    """Score of cs and ar1 in standard errors; zero where Sigma is singular and the core has to decide."""
+    covariance = relative_covariance(theta, term)
     values = np.linalg.eigvalsh(covariance)
-    if values[0] <= SINGULAR_RHO**2 * values[-1]:
+    if values[0] <= 1e-6 * values[-1]:
         return 0.0
-    k, inverse, worst = len(term.names), np.linalg.inv(covariance), 0.0
+    inverse, worst = np.linalg.inv(covariance), 0.0
     for unit in np.eye(theta.size):
-        moved = relative_covariance(theta + 1e-25j * unit, term.structure, k, homogeneous=term.homogeneous)
-        direction = inverse @ (moved.imag / 1e-25)
+        direction = inverse @ (relative_covariance(theta + 1e-25j * unit, term).imag / 1e-25)
         information = levels * float(np.trace(direction @ direction))
         worst = max(worst, _ratio(np.trace(direction @ inverse @ gap), np.sqrt(2 * information)))
     return worst
 
 
 def check_cone(cone: Sequence[Cone], terms: Sequence[RandomDesign]) -> list[Check]:
-    """Stationarity and multipliers of each term, from the core's G = df/dSigma."""
+    """Stationarity and multipliers of all terms, from the core's G = df/dSigma."""
     stationarity = max((float(each["stationarity"]) for each in cone), default=0.0)
-    lowest = min((_lowest_multiplier(each, term) for each, term in zip(cone, terms, strict=True)), default=0.0)
+    multiplier = min((_lowest(each, term) for each, term in zip(cone, terms, strict=True)), default=0.0)
     return [
         Check("stationarity", "outer", "G lambda = 0", stationarity, STATIONARY),
-        Check("multiplier", "outer", "G is positive semidefinite", max(-lowest, 0.0), MULTIPLIER),
+        Check("multiplier", "outer", "G is positive semidefinite", max(-multiplier, 0.0), MULTIPLIER),
     ]
 
 
-def _lowest_multiplier(cone: Cone, term: RandomDesign) -> float:
-    """Smallest multiplier of a term over the natural size of G; recomputed from G where the cone is all matrices."""
+def _lowest(cone: Cone, term: RandomDesign) -> float:
+    """Smallest multiplier over the size of G; from G itself where the cone is all covariance matrices."""
     if term.structure == "us" and len(term.names) > 1:
         return float(np.linalg.eigvalsh(cone["G"])[0]) / float(cone["scale"])
     return float(cone["min_eigenvalue"])
 
 
 def check_curvature(hessian: Array, unit: Array, *, exact: bool) -> Check:
-    """Smallest eigenvalue of the Hessian (T, T), with theta in steps of `unit` (T,) = 1 / sqrt(information)."""
-    scaled = (hessian + hessian.T) * np.outer(unit, unit) / 2
-    statement = "Hessian has no negative eigenvalue" + ("" if exact else " (average information)")
-    return Check("curvature", "outer", statement, max(-float(np.linalg.eigvalsh(scaled)[0]), 0.0), CURVATURE)
+    """Smallest eigenvalue of the Hessian (T, T), theta in steps of `unit` (T,) = 1 / sqrt(information)."""
+    lowest = float(np.linalg.eigvalsh((hessian + hessian.T) * np.outer(unit, unit) / 2)[0])
+    kind = "Hessian" if exact else "average information"
+    statement = f"{kind}: smallest eigenvalue {lowest:.2g} >= 0"
+    return Check("curvature", "outer", statement, max(-lowest, 0.0), CURVATURE)
 
 
 def differenced(gradient: Callable[[Array], Array], theta: Array, steps: Array) -> Array:

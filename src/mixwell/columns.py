@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 
 from mixwell.contrasts import Contrast, coding_matrix, level_text, read_contrast
 from mixwell.errors import error
-from mixwell.frame import Codes, Column, Labels, compact
 from mixwell.expression import (
     CONTRASTS,
     FUNCTIONS,
@@ -32,6 +31,7 @@ from mixwell.expression import (
     label,
     variables,
 )
+from mixwell.frame import Codes, Column, Labels, compact
 from mixwell.splines import Polynomial, Powers, Spline, learn_bs, learn_ns, learn_poly
 
 __all__ = ["Basis", "Coding", "Encoder", "Factor", "Plan", "encode", "match_levels", "plan"]
@@ -158,11 +158,11 @@ class Encoder:
             factor = self._as_factor(expr)
             return compact(factor.codes, factor.levels) if self.learning else (factor.codes, factor.levels)
         key = ("grouping", expr)
-        if key not in self._cache:
-            column = self._read(expr.name)
-            codes, levels = column.codes()
-            self._cache[key] = compact(codes, levels) if self.learning else (codes, levels)
-        return self._cache[key]
+        found: tuple[Codes, Labels] | None = self._cache.get(key)
+        if found is None:
+            found = self._read(expr.name).codes()
+            found = self._cache[key] = compact(*found) if self.learning else found
+        return found
 
     def is_factor(self, expr: Expr) -> bool:
         """Whether an expression enters a term as a factor. Replay repeats what was learned."""

@@ -26,14 +26,14 @@ def compare(*models: FittedModel) -> Any:
     Returns
     -------
     table
-        One row a model, by increasing number of parameters: formula, npar, loglik, aic, bic. With REML the restricted
-        log-likelihood, also of models without random effects.
+        One row a model, by increasing number of parameters: formula, npar, loglik, aic, bic. With REML the
+        restricted log-likelihood, also of models without random effects.
 
     Raises
     ------
     MixwellError
-        MW-A04 REML fits with different fixed effects, MW-A13 with the same ones in another coding, MW-A10 different
-        rows, MW-A11 different responses, MW-A12 REML and ML mixed, MW-A14 fewer than two models.
+        MW-A04 REML fits with different fixed effects, MW-A13 with the same ones in another coding, MW-A10
+        different rows, MW-A11 different responses, MW-A12 REML and ML mixed, MW-A14 fewer than two models.
 
     Examples
     --------
@@ -69,11 +69,13 @@ def compare(*models: FittedModel) -> Any:
 
 def _same_data(first: FittedModel, other: FittedModel) -> None:
     texts = [f"{m.formula.text} ({m.nobs} rows)" for m in (first, other)]
-    rows = [np.ones(m.design.n_rows, bool) if m.design.rows is None else m.design.rows for m in (first, other)]
-    if not np.array_equal(*rows):
+    rows = [
+        np.ones(m.design.n_rows, bool) if m.design.rows is None else m.design.rows for m in (first, other)
+    ]
+    if not np.array_equal(rows[0], rows[1]):
         raise error("MW-A10", models=texts)
     weights = [np.ones(m.nobs) if m.design.weights is None else m.design.weights for m in (first, other)]
-    if not np.array_equal(first.design.y, other.design.y) or not np.array_equal(*weights):
+    if not np.array_equal(first.design.y, other.design.y) or not np.array_equal(weights[0], weights[1]):
         raise error("MW-A11", models=texts)
 
 

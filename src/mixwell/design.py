@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +16,7 @@ from mixwell.columns import Encoder, Factor, Plan, State, encode, match_levels, 
 from mixwell.errors import Note, error, note
 from mixwell.formula import Expr, Formula, Name, RandomTerm, Span, label, variables
 from mixwell.frame import Codes, Column, Frame, Labels, Mask, read_column
-from mixwell.groups import check_size, code_group, notes_on_groups, refuse_confounded
+from mixwell.groups import Group, check_size, code_group, notes_on_groups, refuse_confounded
 
 __all__ = ["LOUD", "Design", "RandomDesign", "Recipe", "build_design"]
 
@@ -197,73 +197,81 @@ def build_design(
     """
     if na_action not in ("drop", "fail"):
         raise error("MW-A02", option="na_action", given=na_action, allowed=["'drop'", "'fail'"])
-    used = formula.variables()
-    extra = [given for given in (weights, offset) if isinstance(given, str)]
-    frame = Frame.from_data(data, [*(name for name, _ in used), *extra])
-    if frame.n_rows == 0:
-        raise error("MW-D03")
-    table = {name: _read_used(frame, name, formula.text, span) for name, span in used}
-    given_weights = _argument(frame, "weights", weights)
-    given_offset = _argument(frame, "offset", offset)
-
-    rows, notes = _rows_used(frame.n_rows, table, given_weights, given_offset, na_action)
-    if rows is not None:
-        table = {name: column.take(rows) for name, column in table.items()}
-        given_weights = None if given_weights is None else given_weights.take(rows)
-        given_offset = None if given_offset is None else given_offset.take(rows)
-    n = frame.n_rows if rows is None else int(np.count_nonzero(rows))
-    encoder = Encoder(table.__getitem__, n, formula.text, contrasts=contrasts, row=_row_finder(rows))
-
+    table = _read_table(formula, data, weights, offset, na_action)
+    encoder = Encoder(
+        table.columns.__getitem__, table.n, formula.text, contrasts=contrasts, row=_row_finder(table.rows)
+    )
     y = _response(encoder, formula)
-    offset_values = _offset(encoder, formula, given_offset)
+    offset_values = _offset(encoder, formula, table.offset)
     _refuse_constant(formula, y, offset_values)
 
     fixed_plan = plan(
         [t.factors for t in formula.terms], intercept=formula.intercept, is_factor=encoder.is_factor
     )
-    x_names, x_columns, assign = encode(encoder, fixed_plan, intercept=formula.intercept)
+    names, columns, assign = encode(encoder, fixed_plan, intercept=formula.intercept)
     refuse_confounded(formula, fixed_plan, encoder)
-
-    random, plans, groups = [], [], []
-    for term in formula.random:
-        group = code_group(encoder, term.group)
-        planned = plan([t.factors for t in term.terms], intercept=term.intercept, is_factor=encoder.is_factor)
-        encoded = encode(encoder, planned, intercept=term.intercept)
-        check_size(term, group.levels, len(encoded[0]), n)
-        random.append(_random_design(term, group.levels, group.codes, encoded))
-        plans.append(planned)
-        groups.append(group)
-    notes += notes_on_groups(formula, groups, table, encoder)
+    random, plans = _random_terms(formula, encoder)
+    groups = [Group(term.codes, term.levels) for term in random]
+    notes = [*table.notes, *notes_on_groups(formula, groups, table.columns, encoder)]
     _check_contrasts(contrasts, encoder)
 
-    recipe = Recipe(
-        formula,
-        encoder.states,
-        fixed_plan,
-        tuple(plans),
-        tuple(group.levels for group in groups),
-        offset if isinstance(offset, str) else None,
-    )
+    levels = tuple(term.levels for term in random)
+    offset_column = offset if isinstance(offset, str) else None
     return Design(
         formula=formula,
-        response=label(formula.response) if formula.response is not None else "",
+        response="" if formula.response is None else label(formula.response),
         y=y,
-        names=x_names,
-        columns=x_columns,
+        names=names,
+        columns=columns,
         assign=assign,
         term_labels=tuple(term.label for term in formula.terms),
-        weights=None if given_weights is None else given_weights.numeric(),
+        weights=None if table.weights is None else table.weights.numeric(),
         offset=offset_values,
-        random=tuple(random),
-        rows=rows,
-        n_rows=frame.n_rows,
+        random=random,
+        rows=table.rows,
+        n_rows=table.frame.n_rows,
         notes=tuple(notes),
-        recipe=recipe,
-        frame=frame,
+        recipe=Recipe(formula, encoder.states, fixed_plan, plans, levels, offset_column),
+        frame=table.frame,
     )
 
 
 # --- which columns, which rows ------------------------------------------------------------------------------
+
+
+class _Table(NamedTuple):
+    """The columns that a formula reads, at the rows that are used."""
+
+    frame: Frame
+    columns: dict[str, Column]
+    weights: Column | None
+    offset: Column | None
+    rows: Mask | None
+    n: int
+    notes: list[Note]
+
+
+def _read_table(formula: Formula, data: Any, weights: Any, offset: Any, na_action: str) -> _Table:
+    used = formula.variables()
+    extra = [given for given in (weights, offset) if isinstance(given, str)]
+    frame = Frame.from_data(data, [*(name for name, _ in used), *extra])
+    if frame.n_rows == 0:
+        raise error("MW-D03")
+    columns = {name: _read_used(frame, name, formula.text, span) for name, span in used}
+    given_weights = _argument(frame, "weights", weights)
+    given_offset = _argument(frame, "offset", offset)
+    rows, notes = _rows_used(frame.n_rows, columns, given_weights, given_offset, na_action)
+    if rows is None:
+        return _Table(frame, columns, given_weights, given_offset, None, frame.n_rows, notes)
+    return _Table(
+        frame,
+        {name: column.take(rows) for name, column in columns.items()},
+        None if given_weights is None else given_weights.take(rows),
+        None if given_offset is None else given_offset.take(rows),
+        rows,
+        int(np.count_nonzero(rows)),
+        notes,
+    )
 
 
 def _factors(term: RandomTerm) -> list[Expr]:
@@ -383,6 +391,19 @@ def _refuse_constant(formula: Formula, y: Floats, offset: Floats | None) -> None
     free = y if offset is None else y - offset
     if free.min() == free.max() and formula.response is not None:
         raise error("MW-D11", response=label(formula.response), value=float(y[0]), n=len(y))
+
+
+def _random_terms(formula: Formula, encoder: Encoder) -> tuple[tuple[RandomDesign, ...], tuple[Plan, ...]]:
+    """Code every random-effects term, and keep the plans of their columns."""
+    designs, plans = [], []
+    for term in formula.random:
+        codes, levels = code_group(encoder, term.group)
+        planned = plan([t.factors for t in term.terms], intercept=term.intercept, is_factor=encoder.is_factor)
+        encoded = encode(encoder, planned, intercept=term.intercept)
+        check_size(term, levels, len(encoded[0]), encoder.n)
+        designs.append(_random_design(term, levels, codes, encoded))
+        plans.append(planned)
+    return tuple(designs), tuple(plans)
 
 
 def _random_design(

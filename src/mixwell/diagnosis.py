@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mixwell.checks import centred, check_cone, norm, weighted
+from mixwell.checks import EPS, centred, check_cone, norm, weighted
 from mixwell.design import LOUD
 from mixwell.errors import MixwellWarning, error, note
 
@@ -21,7 +21,15 @@ if TYPE_CHECKING:
     from mixwell.formula import Formula
     from mixwell.result import FittedModel
 
-__all__ = ["ILL_CONDITIONED", "Boundary", "announce", "boundaries", "conditioning", "simpler_formula", "zeros_of"]
+__all__ = [
+    "ILL_CONDITIONED",
+    "Boundary",
+    "announce",
+    "boundaries",
+    "conditioning",
+    "simpler_formula",
+    "zeros_of",
+]
 
 Array = NDArray[np.float64]
 
@@ -89,7 +97,12 @@ def _boundary(term: RandomDesign, factor: Array, rank: int, formula: Formula) ->
     if k == 2:
         covariance = factor @ factor.T
         detail = f"their correlation is estimated as {'+1' if covariance[0, 1] > 0 else '-1'}"
-    fields |= {"k": k, "rank": rank, "directions": "direction" if rank == 1 else "directions", "detail": detail}
+    fields |= {
+        "k": k,
+        "rank": rank,
+        "directions": "direction" if rank == 1 else "directions",
+        "detail": detail,
+    }
     return Boundary(term.group, term.text, rank, k, (), "MW-C06", fields)
 
 
@@ -99,7 +112,7 @@ def zeros_of(term: RandomDesign, found: Sequence[Boundary]) -> frozenset[str]:
 
 
 def _reduced(term: Any, zero: frozenset[str]) -> Any:
-    """A random-effects term without its zero columns; None if nothing is left, the term itself if that is not text."""
+    """Leave the zero columns out of a term; None if nothing is left, the term itself if no text says that."""
     intercept = term.intercept and "(Intercept)" not in zero
     kept = tuple(fixed for fixed in term.terms if fixed.label not in zero)
     gone = len(term.terms) - len(kept) + (term.intercept and not intercept)
@@ -108,7 +121,9 @@ def _reduced(term: Any, zero: frozenset[str]) -> Any:
     if not intercept and not kept:
         return None
     single = intercept + len(kept) == 1
-    return replace(term, intercept=intercept, terms=kept, **({"structure": "us", "homogeneous": False} if single else {}))
+    return replace(
+        term, intercept=intercept, terms=kept, **({"structure": "us", "homogeneous": False} if single else {})
+    )
 
 
 def _smaller_term(formula: Formula, term_text: str, zero: frozenset[str]) -> str | None:
@@ -118,7 +133,7 @@ def _smaller_term(formula: Formula, term_text: str, zero: frozenset[str]) -> str
 
 
 def simpler_formula(formula: Formula, zeros: Sequence[frozenset[str]]) -> str | None:
-    """The formula without the variances that are zero; None when that changes nothing."""
+    """Write the formula without the variances that are zero; None when that changes nothing."""
     random = []
     for term, zero in zip(formula.random, zeros, strict=True):
         smaller = term if not zero else _reduced(term, zero)
@@ -129,7 +144,9 @@ def simpler_formula(formula: Formula, zeros: Sequence[frozenset[str]]) -> str | 
     return str(replace(formula, random=tuple(random)))
 
 
-def conditioning(x: Sequence[Array | None], weights: Array | None, names: Sequence[str]) -> tuple[float, tuple[str, ...]]:
+def conditioning(
+    x: Sequence[Array | None], weights: Array | None, names: Sequence[str]
+) -> tuple[float, tuple[str, ...]]:
     """Condition number of the standardised columns of X, and the columns of its weakest direction."""
     if not x:
         return 1.0, ()
@@ -142,7 +159,9 @@ def conditioning(x: Sequence[Array | None], weights: Array | None, names: Sequen
     gram = np.array([[left @ weighted(weights, right) for right in columns] for left in columns])
     values, vectors = np.linalg.eigh(gram)
     weakest = np.abs(vectors[:, 0])
-    involved = tuple(names[at] for at, share in zip(used, weakest, strict=True) if share > 0.1 * weakest.max())
+    involved = tuple(
+        names[at] for at, share in zip(used, weakest, strict=True) if share > 0.1 * weakest.max()
+    )
     return float(np.sqrt(values[-1] / max(values[0], EPS))), involved
 
 
@@ -155,7 +174,7 @@ def announce(m: FittedModel) -> FittedModel:
         warnings.warn(MixwellWarning(each.code, each.text), stacklevel=_caller())
     reason = ""
     if not m.optimum.converged:
-        reason = f"the search stopped after {m.optimum['evaluations']} evaluations with something left to gain"
+        reason = f"the search stopped after {m.optimum.evaluations} evaluations with something left to gain"
     else:
         bad = [check.name for check in check_cone(m.optimum.cone, m.design.random) if not check.passed]
         reason = f"{bad[0]} failed" if bad else ""

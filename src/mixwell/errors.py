@@ -29,6 +29,7 @@ __all__ = [
 
 _SHOWN = 12  # names listed before "and 30 more"
 _WIDTH = 96  # characters of a formula shown around a caret
+_LONGEST = 600  # characters of one field
 
 
 class _Coded(Exception):  # noqa: N818 - warnings derive from it too
@@ -115,7 +116,7 @@ def caret(text: str, span: tuple[int, int]) -> str:
         line = head + line[left:right] + tail
         start, stop = start - left + len(head), min(stop - left, _WIDTH) + len(head)
     line = "".join(" " if c.isspace() else c if c.isprintable() else "?" for c in line)
-    return f"    {line}\n    {' ' * _columns(line[:start])}{'^' * max(1, _columns(line[start:stop]))}"
+    return f"    {line.rstrip()}\n    {' ' * _columns(line[:start])}{'^' * max(1, _columns(line[start:stop]))}"
 
 
 def _columns(text: str) -> int:
@@ -128,7 +129,9 @@ def _columns(text: str) -> int:
 
 
 def _shown(value: object) -> object:
-    """Join a list or tuple as 'a, b, c and 9 more'; leave anything else as it is."""
+    """Join a list as 'a, b, c and 9 more', cut an endless text, and leave anything else as it is."""
+    if isinstance(value, str) and len(value) > _LONGEST:
+        return value[:_LONGEST] + "..."
     if not isinstance(value, (list, tuple, set, frozenset)):
         return value
     items = [str(item) for item in value]
@@ -731,12 +734,12 @@ MESSAGES |= {
     ),
     "MW-W02": Message("left out {count} rows of weight zero ('{weights}')", "", {"count": 10, "weights": "w"}),
     "MW-W03": Message(
-        "the grouping factor '{group}' holds numbers that are not whole (such as {value})",
+        "the grouping factor '{group}' holds numbers that are not whole (such as {value}).",
         "Each distinct number is a level.",
         {"group": "g", "value": 0.5},
     ),
     "MW-W04": Message(
-        "the grouping factor '{group}' has 2 levels: the variance is poorly determined",
+        "the grouping factor '{group}' has 2 levels: the variance is poorly determined.",
         "Consider it as a fixed effect.",
         {"group": "g"},
     ),
@@ -800,5 +803,35 @@ MESSAGES |= {
             "directions": "direction",
             "detail": "their correlation is estimated as +1",
         },
+    ),
+}
+
+# --- N: numerics, raised by the core -------------------------------------------------------------
+MESSAGES |= {
+    "MW-N01": Message(
+        "the arrays of the model do not fit together: {detail}",
+        "This is a mistake inside mixwell; please report it with the formula and the size of the table.",
+        {"detail": "codes: expected 180, found 179"},
+    ),
+    "MW-N02": Message(
+        "{what} is not finite",
+        "The numbers are too large or too small for double precision: divide the response or the columns by a "
+        "suitable constant.",
+        {"what": "the cross-product of the rows"},
+    ),
+    "MW-N03": Message(
+        "the factorisation failed: {block} is not positive definite",
+        "Columns may be copies of each other up to rounding, or differ absurdly in size. Remove or rescale them.",
+        {"block": "the fixed-effects block"},
+    ),
+    "MW-N04": Message(
+        "the model reproduces the response exactly: there is no residual variance to estimate",
+        "Is the response computed from columns of the formula, or is there a coefficient for every row?",
+        {},
+    ),
+    "MW-N05": Message(
+        "{n} observations cannot estimate {p} coefficients and a residual variance",
+        "Leave out terms, or use more rows.",
+        {"n": 5, "p": 6},
     ),
 }

@@ -167,6 +167,7 @@ def _response(parser: Parser, old: Formula | None) -> Expr | None:
             raise parser.fault("MW-F30", span, what="the response", given=parser.text[span[0] : span[1]])
         response = _substitute(given, response) if old else given
     parser.at += 1
+    parser.dots = False  # on the right, "." is a term, and `Expansion` knows it
     return response
 
 

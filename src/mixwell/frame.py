@@ -39,7 +39,8 @@ class Column:
     """One column of a table, read.
 
     `values` hold numbers, booleans, datetimes as stored (n,); text and categories are `codes_` (n,) into
-    `levels_` instead, -1 where missing. `absent` marks missing rows (None: there are none).
+    `levels_` instead, -1 where missing. `absent` marks missing rows (None: there are none). `owned` says that
+    `values` are not the caller's.
     """
 
     name: str
@@ -50,6 +51,7 @@ class Column:
     levels_: Labels = ()
     ordered: bool = False
     timezone: Any = None
+    owned: bool = False
 
     def __len__(self) -> int:
         """Rows."""
@@ -66,15 +68,16 @@ class Column:
             values=None if self.values is None else self.values[rows],
             codes_=None if self.codes_ is None else self.codes_[rows],
             absent=absent if absent is not None and absent.any() else None,
+            owned=True,
         )
 
     def numeric(self) -> NDArray[np.float64]:
-        """Return a fresh float64 array (n,), NaN where missing. Text and dates are refused."""
+        """Return a float64 array (n,) that is not the caller's, NaN where missing. Text and dates are refused."""
         if self.values is None or self.kind == "datetime":
             raise error(
                 "MW-D09", what=f"'{self.name}'", kind=self.described(), advice=_NUMBER_ADVICE[self.kind]
             )
-        numbers = np.array(self.values, dtype=np.float64)
+        numbers = np.array(self.values, dtype=np.float64, copy=None if self.owned else True)
         if self.absent is not None:
             numbers[self.absent] = np.nan
         return numbers
@@ -108,7 +111,7 @@ class Column:
 _NUMBER_ADVICE = {
     "string": "If it holds numbers stored as text, convert the column first.",
     "categorical": "If its categories are numbers, convert the column to numbers first.",
-    "datetime": "Convert it to a number first, for example days since the first one, or write factor() around.",
+    "datetime": "Convert it to a number first, such as days since the first one, or write factor() around it.",
     "boolean": "",
     "numeric": "",
 }
@@ -376,7 +379,7 @@ def _from_arrow(name: str, array: Any) -> Column:
         if types.is_integer(kind):
             array = array.fill_null(0)
         elif types.is_boolean(kind):
-            array = array.fill_null(value=False)
+            array = array.fill_null(False)
     if (
         types.is_integer(kind)
         or types.is_floating(array.type)

@@ -42,10 +42,10 @@ def cross(parts: Sequence[tuple[Codes, Labels]]) -> tuple[Codes, Labels]:
     return codes, tuple(combined)
 
 
-def code_group(encoder: Encoder, group: tuple[Expr, ...]) -> Group:
-    """Code one grouping factor."""
+def code_group(encoder: Encoder, group: tuple[Expr, ...]) -> tuple[Codes, Labels]:
+    """Code one grouping factor: codes (n,) and levels."""
     parts = [encoder.grouping(expr) for expr in group]
-    return Group(*(parts[0] if len(parts) == 1 else cross(parts)))
+    return parts[0] if len(parts) == 1 else cross(parts)
 
 
 def check_size(term: RandomTerm, levels: Labels, k: int, n: int) -> None:

@@ -37,20 +37,23 @@ def fit(
     Parameters
     ----------
     formula
-        As in lme4: "y ~ x + (x | g)". Covariance structures us(), diag(), cs(), ar1() around a random-effects term.
+        As in lme4: "y ~ x + (x | g)". Covariance structures us(), diag(), cs(), ar1() around a
+        random-effects term.
     data
         A pandas, polars or pyarrow table, a dict of arrays, or anything else narwhals reads.
     family
         "gaussian"; others are not here yet.
     method
-        "REML" or "ML". Without random effects REML means the classical sigma^2 = RSS / (n - p), and `loglik` is the
-        unrestricted log-likelihood, as for R's lm.
+        "REML" or "ML". Without random effects REML means the classical sigma^2 = RSS / (n - p), and
+        `loglik` is the unrestricted log-likelihood, as for R's lm.
     weights
-        Prior weights: a column name or one number per row. The residual variance of a row is sigma^2 / weight.
+        Prior weights: a column name or one number per row. The residual variance of a row is sigma^2 /
+        weight.
     offset
         A known part of the response: a column name or one number per row.
     contrasts
-        Coding of factors by column name ("treatment", "sum", "helmert", "poly", "diff", a matrix), or one for all.
+        Coding of factors by column name ("treatment", "sum", "helmert", "poly", "diff", a matrix), or one
+        for all.
     na_action
         "drop" rows with missing values, and say how many, or "fail".
     control
@@ -80,7 +83,13 @@ def fit(
     )
     problem = cross_products(design)
     optimum = problem.optimize(method == "REML", control.start_array(), control.max_evaluations)
-    arguments = {"data": data, "weights": weights, "offset": offset, "contrasts": contrasts, "na_action": na_action}
+    arguments = {
+        "data": data,
+        "weights": weights,
+        "offset": offset,
+        "contrasts": contrasts,
+        "na_action": na_action,
+    }
     return announce(FittedModel(design, method, control, optimum, arguments, problem))
 
 

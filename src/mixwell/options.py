@@ -72,7 +72,7 @@ class Control:
             object.__setattr__(self, "start", _start(self.start))
 
     def start_array(self) -> NDArray[np.float64] | None:
-        """The start as an array (T,), or None."""
+        """Return the start as an array (T,), or None."""
         return None if self.start is None else np.array(self.start, dtype=np.float64)
 
 

@@ -447,6 +447,8 @@ class Parser:
             self.at += 2
             value = self.contrast() if token.text == "contr" else self.constant(function, f"{token.text} = ")
             kwargs.append((token.text, value))
+        elif 0 <= spec.most <= len(args):  # too many: `call` will say so
+            args.append(self.arithmetic())
         elif function.text == "C" and len(args) == 1:
             args.append(self.contrast())
         elif 0 <= spec.data <= len(args):
@@ -503,7 +505,6 @@ class Parser:
             self.refuse_algebra(token)
             self.at += 1
             self.count(token.span)
-            self.enter()
             right = self.arithmetic(binding - 1 if op == "^" else binding)
             if op not in ("==", "!="):
                 self.only_values(left)

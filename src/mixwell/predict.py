@@ -66,14 +66,14 @@ def predict(
     Parameters
     ----------
     newdata
-        A table with the columns of the right-hand side; the rows that were fitted if None. Factors are coded, and
-        poly(), scale() and splines evaluated, with what was learned from the fitted rows.
+        A table with the columns of the right-hand side; the rows that were fitted if None. Factors are
+        coded, and poly(), scale() and splines evaluated, with what was learned from the fitted rows.
     re
-        "conditional": with the random effects of each row's levels. "population": without random effects; grouping
-        columns are then not needed.
+        "conditional": with the random effects of each row's levels. "population": without random effects;
+        grouping columns are then not needed.
     new_levels
-        What to do with a level of a grouping factor that was not fitted, or a missing one: "error", or "population" to
-        take its random effects as zero, their expected value.
+        What to do with a level of a grouping factor that was not fitted, or a missing one: "error", or
+        "population" to take its random effects as zero, their expected value.
 
     Returns
     -------
@@ -83,8 +83,8 @@ def predict(
     Raises
     ------
     MixwellError
-        MW-P01 for an unknown level of a fixed factor, MW-P02 for a missing column, MW-P10 for an unknown or missing
-        level of a grouping factor, MW-P11 when the fit has an offset that new data cannot have.
+        MW-P01 for an unknown level of a fixed factor, MW-P02 for a missing column, MW-P10 for an unknown or
+        missing level of a grouping factor, MW-P11 when the fit has an offset that new data cannot have.
 
     Examples
     --------

@@ -1,7 +1,8 @@
 """The fitted model: frozen numbers, and an index of the functions that read them.
 
-A fit stores four things: the design, the control, where the search ended, and the caller's arguments. Everything
-else follows from these and is computed when first asked for, so that making a fit costs no more than the search.
+A fit stores four things: the design, the control, where the search ended, and the caller's arguments.
+Everything else follows from these and is computed when first asked for, so that making a fit costs no more
+than the search.
 """
 
 from __future__ import annotations
@@ -51,11 +52,11 @@ class Optimization:
     Attributes
     ----------
     evaluations, converged, promised
-        Evaluations of the criterion, whether the search ended because nothing was left to gain, and the decrease of the
-        criterion that one more Newton step still promises.
+        Evaluations of the criterion, whether the search ended because nothing was left to gain, and the
+        decrease of the criterion that one more Newton step still promises.
     criterion, gradient, hessian
-        At the end: -2 log-likelihood (REML or ML), and its derivatives in theta, shapes (T,) and (T, T). The Hessian is
-        the average information and the curvature of the covariance structures.
+        At the end: -2 log-likelihood (REML or ML), and its derivatives in theta, shapes (T,) and (T, T).
+        The Hessian is the average information and the curvature of the covariance structures.
     trace
         One dict an evaluation: evaluation, criterion, gradient_norm, radius, predicted, accepted, kind.
     """
@@ -77,10 +78,10 @@ class Optimization:
 class FittedModel:
     """A fitted linear (mixed) model. It never changes: `refit` and `update` return new ones.
 
-    Coefficients: `fixef`, `se`, `vcov`, `ranef()`, `coef()`, `varcorr()`, `theta`, `sigma`. Likelihood: `loglik`,
-    `deviance`, `reml_criterion`, `aic`, `aicc`, `bic`, `criterion()`. Rows: `fitted()`, `resid()`, `augment()`,
-    `predict()`, `model_matrix()`. Trust: `certificate()`, `optimization`, `notes`. Tables come in the library of the
-    data that was fitted, at full precision.
+    Coefficients: `fixef`, `se`, `vcov`, `ranef()`, `coef()`, `varcorr()`, `theta`, `sigma`. Likelihood:
+    `loglik`, `deviance`, `reml_criterion`, `aic`, `aicc`, `bic`, `criterion()`. Rows: `fitted()`,
+    `resid()`, `augment()`, `predict()`, `model_matrix()`. Trust: `certificate()`, `optimization`, `notes`.
+    Tables come in the library of the data that was fitted, at full precision.
 
     Examples
     --------
@@ -97,7 +98,7 @@ class FittedModel:
     arguments: Mapping[str, Any]
     handle: Problem | None = field(default=None)
 
-    # --- what the core knows ----------------------------------------------------------------------------------
+    # --- what the core knows ----------------------------------------------------------------------------
 
     @cached_property
     def problem(self) -> Problem:
@@ -129,7 +130,7 @@ class FittedModel:
         """Whether the model has random effects."""
         return bool(self.design.random)
 
-    # --- coefficients -----------------------------------------------------------------------------------------
+    # --- coefficients -----------------------------------------------------------------------------------
 
     @property
     def formula(self) -> Formula:
@@ -163,14 +164,14 @@ class FittedModel:
     def theta(self) -> Array:
         """Covariance parameters relative to sigma, term after term in the order of the formula, shape (T,).
 
-        Of an unstructured term the lower triangle of lambda column by column; of diag(), cs() and ar1() the standard
-        deviations (one if homogeneous), then the correlation where there is one.
+        Of an unstructured term the lower triangle of lambda column by column; of diag(), cs() and ar1() the
+        standard deviations (one if homogeneous), then the correlation where there is one.
         """
         return _frozen(np.array(self.optimum.theta))
 
     @property
     def sigma(self) -> float:
-        """Residual standard deviation; of a model without random effects sqrt(RSS / (n - p)), with ML sqrt(RSS / n)."""
+        """Residual standard deviation; without random effects sqrt(RSS / (n - p)), by ML sqrt(RSS / n)."""
         return math.sqrt(self.solution.sigma2)
 
     def varcorr(self) -> VarCorr:
@@ -195,13 +196,13 @@ class FittedModel:
 
     @property
     def lambdas(self) -> tuple[Array, ...]:
-        """Relative covariance factors, lower triangular (k, k), one a term: Var(b) = sigma^2 lambda lambda'."""
+        """Relative covariance factors, lower triangular (k, k), by term: Var(b) = sigma^2 lambda lambda'."""
         return tuple(np.asarray(factor) for factor in self.solution.lambdas)
 
     ranef = tables.ranef
     coef = tables.coef
 
-    # --- likelihood -------------------------------------------------------------------------------------------
+    # --- likelihood -------------------------------------------------------------------------------------
 
     @property
     def nobs(self) -> int:
@@ -278,7 +279,7 @@ class FittedModel:
             raise error("MW-A08", what="theta", expected=self.theta.size, given=np.asarray(theta).tolist())
         return float(self.problem.criterion(values, self.is_reml))
 
-    # --- rows -------------------------------------------------------------------------------------------------
+    # --- rows -------------------------------------------------------------------------------------------
 
     @cached_property
     def fixed_columns(self) -> tuple[Array | None, ...]:
@@ -320,13 +321,16 @@ class FittedModel:
         """
         return self._aligned(self._fitted, align=align)
 
-    def resid(self, kind: Literal["response", "pearson", "scaled"] = "response", *, align: bool = False) -> Array:
+    def resid(
+        self, kind: Literal["response", "pearson", "scaled"] = "response", *, align: bool = False
+    ) -> Array:
         """Return residuals.
 
         Parameters
         ----------
         kind
-            "response": y - fitted. "pearson": these times the square root of the weights. "scaled": that over sigma.
+            "response": y - fitted. "pearson": these times the square root of the weights. "scaled": that
+            over sigma.
         align
             Give one value per row of the data, NaN where a row was dropped, instead of one per row used.
 
@@ -369,8 +373,8 @@ class FittedModel:
         Parameters
         ----------
         kind
-            "fixed": X as a dense array (n, p), columns as in `fixef.names`. "random": Z as triplets, shape (n, q), term
-            after term, level after level, the k columns of a level side by side.
+            "fixed": X as a dense array (n, p), columns as in `fixef.names`. "random": Z as triplets, shape
+            (n, q), term after term, level after level, the k columns of a level side by side.
 
         Raises
         ------
@@ -387,13 +391,15 @@ class FittedModel:
         choice("kind", kind, ("fixed", "random"))
         n = self.nobs
         if kind == "fixed":
-            return np.column_stack([np.ones(n) if c is None else c for c in self.fixed_columns] or [np.empty((n, 0))])
+            return np.column_stack(
+                [np.ones(n) if c is None else c for c in self.fixed_columns] or [np.empty((n, 0))]
+            )
         return predict.sparse_z(self.design.random, n)
 
     augment = tables.augment
     predict = predict.predict
 
-    # --- tables and trust -------------------------------------------------------------------------------------
+    # --- tables and trust -------------------------------------------------------------------------------
 
     tidy = tables.tidy
     glance = tables.glance
@@ -453,7 +459,7 @@ class FittedModel:
         notes += [note(b.code, **b.fields) for b in self.boundary]
         return tuple(notes)
 
-    # --- further fits -----------------------------------------------------------------------------------------
+    # --- further fits -----------------------------------------------------------------------------------
 
     def refit(self, y: Any) -> FittedModel:
         """Fit the same model to another response; the table is not read again.
@@ -461,8 +467,8 @@ class FittedModel:
         Parameters
         ----------
         y
-            One finite number per row used in the fit, or per row of the data (dropped rows are then ignored). It takes
-            the place of the transformed response.
+            One finite number per row used in the fit, or per row of the data (dropped rows are then
+            ignored). It takes the place of the transformed response.
 
         Returns
         -------
@@ -512,8 +518,9 @@ class FittedModel:
         formula
             The change, in which '.' stands for the old side: "~ . - x + (1 | g)".
         data
-            Another table with the same columns; the table of this fit if None. The fit keeps a reference to the table,
-            not a copy: change a pandas table in place and `update` sees the change, the fit does not.
+            Another table with the same columns; the table of this fit if None. The fit keeps a reference to
+            the table, not a copy: change a pandas table in place and `update` sees the change, the fit does
+            not.
         changes
             Any keyword of `fit`: method, weights, offset, contrasts, na_action, control.
 
@@ -562,4 +569,6 @@ def _frozen(values: Any) -> Array:
 
 def _plain(record: Any) -> SimpleNamespace:
     """Copy one of the core's records into one that pickles."""
-    return SimpleNamespace(**{name: getattr(record, name) for name in dir(record) if not name.startswith("_")})
+    return SimpleNamespace(
+        **{name: getattr(record, name) for name in dir(record) if not name.startswith("_")}
+    )

@@ -63,8 +63,8 @@ def learn_poly(x: Floats, degree: int) -> tuple[Polynomial, tuple[Floats, ...]]:
     """Orthogonalise the powers of x over the points x, leading coefficients positive.
 
     Returns the recurrence, and its polynomials q_1 to q_degree at x: orthonormal to rounding at any degree,
-    while the recurrence replayed drifts at degrees near the number of points. Raises ValueError when x has too
-    few distinct values.
+    while the recurrence replayed drifts at degrees near the number of points. Raises ValueError when x has
+    too few distinct values.
     """
     center = float(x.mean())
     scale = float(np.abs(x - center).max()) or 1.0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -23,13 +22,13 @@ Array = NDArray[np.float64]
 
 
 def wald(estimate: Array, se: Array) -> tuple[Array, Array]:
-    """z = estimate / se and its two-sided normal p-value, each (p,)."""
+    """Z = estimate / se and its two-sided normal p-value, each (p,)."""
     with np.errstate(divide="ignore", invalid="ignore"):
         z = estimate / se
     return z, np.array([math.erfc(abs(value) / math.sqrt(2)) for value in z])
 
 
-# --- for printing -------------------------------------------------------------------------------------------------
+# --- for printing ---------------------------------------------------------------------------------------
 
 
 def summary(m: FittedModel) -> str:
@@ -38,8 +37,8 @@ def summary(m: FittedModel) -> str:
     Returns
     -------
     str
-        Formula, data, likelihood, random effects, fixed effects, notes, certificate. Numbers are rounded to five
-        significant digits here and only here.
+        Formula, data, likelihood, random effects, fixed effects, notes, certificate. Numbers are rounded to
+        five significant digits here and only here.
 
     Examples
     --------
@@ -100,7 +99,7 @@ def _fixed(m: FittedModel) -> Block:
     return Block("Fixed effects", ("term", "estimate", "se", "z", "p (z)"), rows, lines=[remark])
 
 
-# --- for computing ------------------------------------------------------------------------------------------------
+# --- for computing --------------------------------------------------------------------------------------
 
 
 def ranef(m: FittedModel, *, condvar: bool = True) -> Any:
@@ -151,7 +150,8 @@ def coef(m: FittedModel, group: str | None = None) -> Any:
     Returns
     -------
     table
-        One row a level: the columns of the grouping factor with their own labels, then one column a coefficient.
+        One row a level: the columns of the grouping factor with their own labels, then one column a
+        coefficient.
 
     Raises
     ------
@@ -199,8 +199,9 @@ def tidy(m: FittedModel, effects: Literal["fixed", "random", "all"] = "fixed") -
     Returns
     -------
     table
-        Columns effect ("fixed" or "random"), group, term, estimate, std_error, statistic (z), p_value (normal). The
-        last three are missing for random effects; their terms read "sd(Days)" and "cor((Intercept), Days)".
+        Columns effect ("fixed" or "random"), group, term, estimate, std_error, statistic (z), p_value
+        (normal). The last three are missing for random effects; their terms read "sd(Days)" and
+        "cor((Intercept), Days)".
 
     Raises
     ------
@@ -221,9 +222,15 @@ def tidy(m: FittedModel, effects: Literal["fixed", "random", "all"] = "fixed") -
         numbers = zip(m.fixef.values.tolist(), m.se.values.tolist(), z.tolist(), p.tolist(), strict=True)
         rows += [("fixed", None, name, *each) for name, each in zip(m.fixef.names, numbers, strict=True)]
     if effects != "fixed":
-        rows += [("random", group, name, value, math.nan, math.nan, math.nan) for group, name, value in _spread(m)]
+        rows += [
+            ("random", group, name, value, math.nan, math.nan, math.nan) for group, name, value in _spread(m)
+        ]
     names = ("effect", "group", "term", "estimate", "std_error", "statistic", "p_value")
-    columns = dict(zip(names, map(list, zip(*rows, strict=True)), strict=True)) if rows else {name: [] for name in names}
+    columns = (
+        dict(zip(names, map(list, zip(*rows, strict=True)), strict=True))
+        if rows
+        else {name: [] for name in names}
+    )
     numeric = {name: np.array(columns[name], dtype=np.float64) for name in names[3:]}
     return m.design.frame.native_like(columns | numeric)
 
@@ -274,8 +281,8 @@ def augment(m: FittedModel, *, rows: Literal["used", "all"] = "used") -> Any:
     Returns
     -------
     table
-        The columns of the data (of a lazy table only those in the formula), then .fitted, .fixed (without random
-        effects), .resid and .scaled (residuals over their standard deviation).
+        The columns of the data (of a lazy table only those in the formula), then .fitted, .fixed (without
+        random effects), .resid and .scaled (residuals over their standard deviation).
 
     Raises
     ------

@@ -6,6 +6,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+_WIDTH = 96  # characters of a line of prose
+
 __all__ = ["Block", "cells", "html", "number", "p_value", "text"]
 
 
@@ -69,7 +71,7 @@ def text(blocks: Sequence[Block]) -> str:
 
 def _lines(block: Block) -> list[str]:
     indent = "  " if block.title else ""
-    table = [list(block.header), *map(list, block.rows)] if any(block.header) else [list(row) for row in block.rows]
+    table = [list(row) for row in ([block.header] if any(block.header) else []) + [*block.rows]]
     widths = [max(map(len, column)) for column in zip(*table, strict=True)] if table else []
     out = [block.title] if block.title else []
     for row in table:
@@ -78,7 +80,16 @@ def _lines(block: Block) -> list[str]:
             for at, (cell, width) in enumerate(zip(row, widths, strict=True))
         ]
         out.append((indent + "  ".join(padded)).rstrip())
-    return out + [indent + line for line in block.lines]
+    return out + [indent + part for line in block.lines for part in _wrapped(line)]
+
+
+def _wrapped(line: str) -> list[str]:
+    """Break a line that is too long between words, indenting what follows."""
+    if len(line) <= _WIDTH:
+        return [line]
+    from textwrap import wrap  # noqa: PLC0415  (only long lines need it)
+
+    return wrap(line, _WIDTH, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
 
 
 _STYLE = "font-variant-numeric:tabular-nums;border-collapse:collapse;margin:0.3em 0"

@@ -66,7 +66,9 @@ class NamedVector:
     def __getitem__(self, name: str | int) -> float:
         if isinstance(name, str):
             if name not in self.names:
-                raise KeyError(f"'{name}'; names: {', '.join(self.names)}.  {suggest(name, self.names)}".rstrip())
+                raise KeyError(
+                    f"'{name}'; names: {', '.join(self.names)}.  {suggest(name, self.names)}".rstrip()
+                )
             name = self.names.index(name)
         return float(self.values[name])
 
@@ -93,7 +95,9 @@ class NamedVector:
 
     def __repr__(self) -> str:
         numbers = cells(self.values.tolist(), 7)
-        return text([Block("", ("", ""), [list(row) for row in zip(self.names, numbers, strict=True)], left=1)])
+        return text(
+            [Block("", ("", ""), [list(row) for row in zip(self.names, numbers, strict=True)], left=1)]
+        )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -131,7 +135,7 @@ class Covariance:
         """Correlations, shape (k, k); NaN beside a variance of zero."""
         sd = np.sqrt(np.diag(self.matrix))
         with np.errstate(invalid="ignore", divide="ignore"):
-            correlation = np.clip(self.matrix / np.outer(sd, sd), -1.0, 1.0)
+            correlation: Array = np.clip(self.matrix / np.outer(sd, sd), -1.0, 1.0)
         correlation[np.diag_indices_from(correlation)] = 1.0
         return correlation
 
@@ -153,7 +157,9 @@ class VarCorr:
             if term.group == group:
                 return term
         groups = tuple(term.group for term in self.terms)
-        raise KeyError(f"'{group}'; grouping factors: {', '.join(groups)}.  {suggest(group, groups)}".rstrip())
+        raise KeyError(
+            f"'{group}'; grouping factors: {', '.join(groups)}.  {suggest(group, groups)}".rstrip()
+        )
 
     def __iter__(self) -> Iterator[Covariance]:
         return iter(self.terms)
@@ -177,13 +183,21 @@ class VarCorr:
                 rows.append((term.group, name, None, float(term.matrix[j, j]), float(sd[j])))
             if term.structure != "diag":
                 rows += [
-                    (term.group, term.names[j], term.names[i], float(term.matrix[i, j]), float(correlation[i, j]))
+                    (
+                        term.group,
+                        term.names[j],
+                        term.names[i],
+                        float(term.matrix[i, j]),
+                        float(correlation[i, j]),
+                    )
                     for j in range(len(sd))
                     for i in range(j + 1, len(sd))
                 ]
         rows.append(("Residual", None, None, self.sigma**2, self.sigma))
         names = ("group", "term", "other", "vcov", "sdcor")
-        return self.to_table({name: list(column) for name, column in zip(names, zip(*rows, strict=True), strict=True)})
+        return self.to_table(
+            {name: list(column) for name, column in zip(names, zip(*rows, strict=True), strict=True)}
+        )
 
     def block(self) -> Block:
         """Lay out the table of standard deviations, variances and correlations for printing."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import warnings
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -42,4 +43,6 @@ def fit(model_id: str) -> Any:
     """Fit a reference model with mixwell."""
     model = models()[model_id]
     options = {key: model[key] for key in ("weights", "offset", "contrasts") if model.get(key) is not None}
-    return mw.fit(model["formula"], table(model["data"]), method=model["method"], **options)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "MW-C02")  # dropped columns; test_fixed_effects compares their names
+        return mw.fit(model["formula"], table(model["data"]), method=model["method"], **options)

@@ -164,30 +164,8 @@ impl Basis {
 
     /// Weighted Gram matrix of the columns in this basis, k x k.
     fn gram(&self, columns: &[Column<'_>], w: Option<&[f64]>, n: usize) -> Vec<f64> {
-        let k = self.k();
         let kept = self.select(columns);
-        let one = |chunk: usize| {
-            let mut sum = vec![0.0; k * k];
-            let mut row = vec![0.0; k];
-            for i in chunk * CHUNK..((chunk + 1) * CHUNK).min(n) {
-                self.apply(&kept, i, &mut row);
-                let wi = w.map_or(1.0, |w| w[i]);
-                for b in 0..k {
-                    let v = wi * row[b];
-                    for a in 0..=b {
-                        sum[a + b * k] += row[a] * v;
-                    }
-                }
-            }
-            sum
-        };
-        let mut gram = sum_chunks(n.div_ceil(CHUNK), k * k, one);
-        for b in 0..k {
-            for a in 0..b {
-                gram[b + a * k] = gram[a + b * k];
-            }
-        }
-        gram
+        gram(n, self.k(), w, |rows, out| self.apply(&kept, rows, out))
     }
 
     /// The kept ones of `columns`.
@@ -196,21 +174,22 @@ impl Basis {
         self.kept.iter().map(|&j| columns[j]).collect()
     }
 
-    /// Row `i` of the (kept) columns in this basis.
-    #[inline]
-    pub fn apply(&self, kept: &[Column<'_>], i: usize, out: &mut [f64]) {
-        let k = out.len();
-        for j in 0..k {
-            let v = kept[j].map_or(1.0, |c| c[i]) - self.shift[j];
-            out[j] = v;
+    /// The (kept) columns in this basis at some rows: `out` is rows x k, column-major.
+    pub fn apply(&self, kept: &[Column<'_>], rows: Batch<'_>, out: &mut [f64]) {
+        let (k, m) = (self.k(), rows.len());
+        for ((column, shift), to) in kept.iter().zip(&self.shift).zip(out.chunks_exact_mut(m)) {
+            rows.load(*column, *shift, to);
         }
         for j in (0..k).rev() {
+            let (earlier, own) = out.split_at_mut(j * m);
+            let own = &mut own[..m];
             let t = &self.t[j * k..j * k + j + 1];
-            let mut v = 0.0;
-            for (a, b) in out[..=j].iter().zip(t) {
-                v += a * b;
+            own.iter_mut().for_each(|v| *v *= t[j]);
+            for (i, from) in earlier.chunks_exact(m).enumerate() {
+                if t[i] != 0.0 {
+                    own.iter_mut().zip(from).for_each(|(s, v)| *s += t[i] * v);
+                }
             }
-            out[j] = v;
         }
     }
 
@@ -227,6 +206,91 @@ impl Basis {
         }
         b
     }
+}
+
+/// A few rows that are looked at together, so that loops over them vectorise.
+#[derive(Debug, Clone, Copy)]
+pub enum Batch<'a> {
+    /// Consecutive rows: first and number.
+    Range(usize, usize),
+    /// Any rows.
+    List(&'a [u32]),
+}
+
+/// Rows in a batch at most: their columns stay in the first-level cache.
+pub const BATCH: usize = 256;
+
+impl Batch<'_> {
+    /// Number of rows.
+    #[must_use]
+    #[allow(clippy::len_without_is_empty)]
+    pub fn len(&self) -> usize {
+        match self {
+            Batch::Range(_, m) => *m,
+            Batch::List(rows) => rows.len(),
+        }
+    }
+
+    /// `column - shift` at these rows.
+    #[inline]
+    pub fn load(&self, column: Column<'_>, shift: f64, out: &mut [f64]) {
+        match (column, self) {
+            (None, _) => out.fill(1.0 - shift),
+            (Some(c), Batch::Range(from, m)) => {
+                out.iter_mut().zip(&c[*from..from + m]).for_each(|(s, v)| *s = v - shift);
+            }
+            (Some(c), Batch::List(rows)) => {
+                out.iter_mut().zip(*rows).for_each(|(s, i)| *s = c[*i as usize] - shift);
+            }
+        }
+    }
+}
+
+/// `sum w v v'` over all rows of k-vectors that `fill` writes batch by batch (rows x k, column-major).
+pub fn gram(n: usize, k: usize, w: Option<&[f64]>, fill: impl Fn(Batch<'_>, &mut [f64]) + Sync) -> Vec<f64> {
+    let one = |chunk: usize| {
+        let mut sum = vec![0.0; k * k];
+        let mut values = vec![0.0; k * BATCH];
+        let mut weighted = vec![0.0; BATCH];
+        let end = ((chunk + 1) * CHUNK).min(n);
+        let mut from = chunk * CHUNK;
+        while from < end {
+            let m = BATCH.min(end - from);
+            fill(Batch::Range(from, m), &mut values[..k * m]);
+            for b in 0..k {
+                weighted[..m].copy_from_slice(&values[b * m..(b + 1) * m]);
+                if let Some(w) = w {
+                    weighted[..m].iter_mut().zip(&w[from..from + m]).for_each(|(s, v)| *s *= v);
+                }
+                for a in 0..=b {
+                    sum[a + b * k] += dot(&values[a * m..(a + 1) * m], &weighted[..m]);
+                }
+            }
+            from += m;
+        }
+        sum
+    };
+    let mut gram = sum_chunks(n.div_ceil(CHUNK), k * k, one);
+    for b in 0..k {
+        for a in 0..b {
+            gram[b + a * k] = gram[a + b * k];
+        }
+    }
+    gram
+}
+
+/// Inner product in eight interleaved sums: vectorises, and rounds less than one long sum.
+#[inline]
+pub fn dot(a: &[f64], b: &[f64]) -> f64 {
+    let mut sums = [0.0; 8];
+    let (left, right) = (a.chunks_exact(8), b.chunks_exact(8));
+    let rest: f64 = left.remainder().iter().zip(right.remainder()).map(|(x, y)| x * y).sum();
+    for (x, y) in left.zip(right) {
+        for l in 0..8 {
+            sums[l] += x[l] * y[l];
+        }
+    }
+    sums.iter().sum::<f64>() + rest
 }
 
 /// Sums vectors of length `len` over chunks in a fixed order, in parallel when there are many.

@@ -12,7 +12,7 @@
 //! elimination will fill in) and `xy` (k x (p + 1)). Rows are visited once per factor, each task owning a range of levels: sums are
 //! in row order whatever the number of threads.
 
-use crate::basis::{Basis, Column, sum_chunks};
+use crate::basis::{BATCH, Basis, Batch, Column, gram};
 use crate::error::Error;
 use crate::ordering;
 use crate::structure::Scaling;
@@ -154,6 +154,7 @@ impl Cross {
             x: basis.select(&rows.x),
             basis: &basis,
         };
+        // First to know the least-squares coefficients, then again for what is left of y: differences of large sums tell nothing.
         let xx = response.gram(w, n);
         response.gamma = (0..p).map(|j| xx[j + p * (p + 1)] / xx[j + j * (p + 1)]).collect();
         let xx = response.gram(w, n);
@@ -292,60 +293,95 @@ impl Cross {
         xy: &mut [f64],
     ) {
         let px = self.p + 1;
-        let width = *self.factor_k.iter().max().unwrap_or(&0);
-        let mut x = vec![0.0; px];
-        let mut z = vec![0.0; width];
-        let mut other = vec![0.0; width];
+        let width: usize = self.factor_k.iter().sum();
+        let mut batch = Vec::with_capacity(BATCH);
+        let mut values = vec![0.0; (px + width) * BATCH];
         for (f, factor) in factors.iter().enumerate() {
             let node_of = &self.node_of[f];
             if !node_of.iter().any(|e| (from..to).contains(&(*e as usize))) {
                 continue;
             }
-            let k = factor.k;
             for i in 0..self.n {
                 let e = node_of[factor.codes[i] as usize] as usize;
-                if e < from || e >= to {
-                    continue;
+                if e >= from && e < to {
+                    batch.push(i as u32);
                 }
-                factor.row(i, &mut z[..k]);
-                response.row(i, &mut x);
-                if let Some(w) = w {
-                    z[..k].iter_mut().for_each(|v| *v *= w[i].sqrt());
-                    x.iter_mut().for_each(|v| *v *= w[i].sqrt());
+                if batch.len() == BATCH || (i + 1 == self.n && !batch.is_empty()) {
+                    self.accumulate_batch(from, f, factors, response, w, &batch, &mut values, val, diag, xy);
+                    batch.clear();
                 }
-                let at = self.d[e] - self.d[from];
-                let d = &mut diag[at..at + k * k];
-                for b in 0..k {
-                    for a in 0..k {
-                        d[a + b * k] += z[a] * z[b];
-                    }
-                }
-                let at = (self.q[e] - self.q[from]) * px;
+            }
+        }
+    }
+
+    /// Adds a batch of rows to the blocks of their nodes in factor `f`.
+    #[allow(clippy::too_many_arguments)]
+    fn accumulate_batch(
+        &self,
+        from: usize,
+        f: usize,
+        factors: &[Factor<'_>],
+        response: &Response<'_>,
+        w: Option<&[f64]>,
+        batch: &[u32],
+        values: &mut [f64],
+        val: &mut [f64],
+        diag: &mut [f64],
+        xy: &mut [f64],
+    ) {
+        let (px, m, k) = (self.p + 1, batch.len(), factors[f].k);
+        let rows = Batch::List(batch);
+        let (x, z) = values[..(px + self.factor_k.iter().sum::<usize>()) * m].split_at_mut(px * m);
+        response.apply(rows, x);
+        let (own, others) = z.split_at_mut(k * m);
+        factors[f].apply(rows, own);
+        if let Some(w) = w {
+            // Weights once on the factor's own columns: every product below has exactly one of them.
+            for column in own.chunks_exact_mut(m) {
+                column.iter_mut().zip(batch).for_each(|(v, i)| *v *= w[*i as usize].sqrt());
+            }
+        }
+        let root = |i: u32| w.map_or(1.0, |w| w[i as usize].sqrt());
+        for (r, &i) in batch.iter().enumerate() {
+            let e = self.node_of[f][factors[f].codes[i as usize] as usize] as usize;
+            let d = &mut diag[self.d[e] - self.d[from]..self.d[e + 1] - self.d[from]];
+            for b in 0..k {
+                let v = own[b * m + r];
                 for a in 0..k {
-                    for (s, v) in xy[at + a * px..at + (a + 1) * px].iter_mut().zip(&x) {
-                        *s += z[a] * v;
-                    }
+                    d[a + b * k] += own[a * m + r] * v;
                 }
-                let (lo, hi) = (self.nbr_ptr[e], self.nbr_ptr[e + 1]);
-                if lo == hi {
+            }
+            let at = (self.q[e] - self.q[from]) * px;
+            let scale = root(i);
+            for (a, to) in xy[at..at + k * px].chunks_exact_mut(px).enumerate() {
+                let v = own[a * m + r] * scale;
+                for (j, s) in to.iter_mut().enumerate() {
+                    *s += v * x[j * m + r];
+                }
+            }
+        }
+        for (g, second) in factors.iter().enumerate() {
+            if g == f || self.nbr.is_empty() {
+                continue;
+            }
+            let kr = second.k;
+            let other = &mut others[..kr * m];
+            second.apply(rows, other);
+            for (r, &i) in batch.iter().enumerate() {
+                let e = self.node_of[f][factors[f].codes[i as usize] as usize] as usize;
+                let s = self.node_of[g][second.codes[i as usize] as usize];
+                if s as usize <= e {
                     continue;
                 }
-                for (g, second) in factors.iter().enumerate() {
-                    let r = self.node_of[g][second.codes[i] as usize];
-                    if g == f || (r as usize) <= e {
-                        continue;
-                    }
-                    // Every pair of levels that shares a row is a pair of neighbours by construction.
-                    let Ok(found) = self.nbr[lo..hi].binary_search(&r) else { continue };
-                    let kr = second.k;
-                    second.row(i, &mut other[..kr]);
-                    let wr = w.map_or(1.0, |w| w[i].sqrt());
-                    let m = (self.val_ptr[e + 1] - self.val_ptr[e]) / k;
-                    let first = self.val_ptr[e] - self.val_ptr[from] + self.col[lo + found] as usize;
-                    for a in 0..k {
-                        for b in 0..kr {
-                            val[first + a * m + b] += z[a] * other[b] * wr;
-                        }
+                // Every pair of levels that shares a row is a pair of neighbours by construction.
+                let list = self.nbr_ptr[e]..self.nbr_ptr[e + 1];
+                let Ok(found) = self.nbr[list.clone()].binary_search(&s) else { continue };
+                let width = (self.val_ptr[e + 1] - self.val_ptr[e]) / k;
+                let first = self.val_ptr[e] - self.val_ptr[from] + self.col[list.start + found] as usize;
+                let scale = root(i);
+                for a in 0..k {
+                    for b in 0..kr {
+                        val[first + a * width + b] += own[a * m + r] * other[b * m + r] * scale;
                     }
                 }
             }
@@ -392,43 +428,22 @@ struct Response<'a> {
 }
 
 impl Response<'_> {
-    /// Row `i` of `[X~ y~]`.
-    #[inline]
-    fn row(&self, i: usize, out: &mut [f64]) {
-        let p = self.gamma.len();
-        self.basis.apply(&self.x, i, &mut out[..p]);
-        let mut y = self.y[i] - self.y0;
-        for j in 0..p {
-            y -= out[j] * self.gamma[j];
+    /// `[X~ y~]` at some rows, rows x (p + 1), column-major.
+    fn apply(&self, rows: Batch<'_>, out: &mut [f64]) {
+        let (p, m) = (self.gamma.len(), rows.len());
+        let (x, y) = out.split_at_mut(p * m);
+        self.basis.apply(&self.x, rows, x);
+        let y = &mut y[..m];
+        rows.load(Some(self.y), self.y0, y);
+        for (column, gamma) in x.chunks_exact(m).zip(&self.gamma) {
+            if *gamma != 0.0 {
+                y.iter_mut().zip(column).for_each(|(s, v)| *s -= gamma * v);
+            }
         }
-        out[p] = y;
     }
 
     /// `[X~ y~]'W[X~ y~]`.
     fn gram(&self, w: Option<&[f64]>, n: usize) -> Vec<f64> {
-        const CHUNK: usize = 4096;
-        let m = self.gamma.len() + 1;
-        let one = |chunk: usize| {
-            let mut sum = vec![0.0; m * m];
-            let mut row = vec![0.0; m];
-            for i in chunk * CHUNK..((chunk + 1) * CHUNK).min(n) {
-                self.row(i, &mut row);
-                let wi = w.map_or(1.0, |w| w[i]);
-                for b in 0..m {
-                    let v = wi * row[b];
-                    for a in 0..=b {
-                        sum[a + b * m] += row[a] * v;
-                    }
-                }
-            }
-            sum
-        };
-        let mut gram = sum_chunks(n.div_ceil(CHUNK), m * m, one);
-        for b in 0..m {
-            for a in 0..b {
-                gram[b + a * m] = gram[a + b * m];
-            }
-        }
-        gram
+        gram(n, self.gamma.len() + 1, w, |rows, out| self.apply(rows, out))
     }
 }

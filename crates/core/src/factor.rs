@@ -837,6 +837,7 @@ impl Factor {
             2 => finish_general::<4>(2, scale, node.a, w, n, zpz, block),
             3 => finish_general::<9>(3, scale, node.a, w, n, zpz, block),
             k if k <= 8 => finish_general::<64>(k, scale, node.a, w, n, zpz, block),
+            k if k <= 16 => finish_general::<256>(k, scale, node.a, w, n, zpz, block),
             k => finish_general::<{ MAX_COLUMNS * MAX_COLUMNS }>(k, scale, node.a, w, n, zpz, block),
         }
     }
@@ -1182,6 +1183,7 @@ fn reduce(node: &Node<'_>, lambda: &[f64], w: &mut [f64], y: &mut [f64], yx: &mu
         2 => reduce_general::<4>(2, node, lambda, w, y, yx),
         3 => reduce_general::<9>(3, node, lambda, w, y, yx),
         k if k <= 8 => reduce_general::<64>(k, node, lambda, w, y, yx),
+        k if k <= 16 => reduce_general::<256>(k, node, lambda, w, y, yx),
         k => reduce_general::<{ MAX_COLUMNS * MAX_COLUMNS }>(k, node, lambda, w, y, yx),
     }
 }

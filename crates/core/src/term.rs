@@ -3,9 +3,10 @@
 //! Terms that share a grouping factor are merged: `(1 | g) + (0 + x | g)` is one factor with two columns a level and a
 //! block diagonal lambda. Factors are then ordered by size; the largest leads the elimination.
 
-use crate::basis::{Basis, Column};
+use crate::basis::{Basis, Batch, Column};
 use crate::dense;
 use crate::error::Error;
+use crate::factor::MAX_COLUMNS;
 use crate::structure::{Kind, Structure};
 
 /// One random-effects term: `n` level codes, k columns, a covariance structure.
@@ -52,14 +53,13 @@ pub struct Factor<'a> {
 }
 
 impl Factor<'_> {
-    /// The k standardised values of row `i`.
-    #[inline]
-    pub fn row(&self, i: usize, out: &mut [f64]) {
-        let mut at = 0;
+    /// The standardised columns at some rows: `out` is rows x k, column-major.
+    pub fn apply(&self, rows: Batch<'_>, out: &mut [f64]) {
+        let (mut at, m) = (0, rows.len());
         for (basis, columns) in &self.parts {
-            let k = columns.len();
-            basis.apply(columns, i, &mut out[at..at + k]);
-            at += k;
+            let size = columns.len() * m;
+            basis.apply(columns, rows, &mut out[at..at + size]);
+            at += size;
         }
     }
 }
@@ -100,6 +100,10 @@ pub fn merge<'a>(
         });
         factor.k += k;
         factor.parts.push((basis, term.columns.clone()));
+    }
+    if let Some(wide) = factors.iter().find(|f| f.k > MAX_COLUMNS) {
+        let what = "random-effects columns of one grouping factor, at most".into();
+        return Err(Error::Shape { what, expected: MAX_COLUMNS, found: wide.k });
     }
     let mut order: Vec<usize> = (0..factors.len()).collect();
     order.sort_by_key(|&f| std::cmp::Reverse(factors[f].n_levels * factors[f].k));
