@@ -14,12 +14,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mixwell.bases import learn_bs, learn_ns, learn_poly
 from mixwell.columns import match_levels, plan
 from mixwell.contrasts import Contrast, coding_matrix, level_text
 from mixwell.design import Design, build_design
 from mixwell.errors import MixwellError
 from mixwell.formula import Name, parse
-from mixwell.splines import learn_bs, learn_ns, learn_poly
 
 REFERENCE = json.loads((Path(__file__).parent / "reference" / "encoders.json").read_text())
 

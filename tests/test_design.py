@@ -271,6 +271,12 @@ def test_bad_weights_are_refused(weights: Any, code: str, said: str) -> None:
 def test_missing_weights_drop_their_rows() -> None:
     built = design("y ~ x", CROSSED, weights=[np.nan] + [1.0] * 59)
     assert "weights: 1" in built.notes[0].text
+    column = {
+        "y": [1.0, 3, 2, 4],
+        "weights": [None, 1, 1, 2],
+    }  # a predictor that happens to have the same name
+    assert design("y ~ weights", column, weights=[1, 1, 1, np.nan]).n == 2
+    assert design("y ~ weights", column, weights="weights").notes[0].text.endswith("(weights: 1)")
 
 
 # --- bad data -----------------------------------------------------------------------------------------------
@@ -446,6 +452,12 @@ def test_a_swapped_bar_is_remarked_upon(numeric: bool) -> None:
     assert swapped.code == "MW-W06"
     assert swapped.code in LOUD
     assert "(Days | Subject)" in swapped.text
+
+
+def test_a_swapped_bar_explains_too_many_random_effects() -> None:
+    with pytest.raises(MixwellError, match="MW-D17") as caught:
+        design("Reaction ~ Days + (Subject | Days)", SLEEP)
+    assert "wrong way round? The grouping factor stands to its right: (Days | Subject)" in str(caught.value)
 
 
 def test_numeric_subjects_do_not_look_swapped() -> None:

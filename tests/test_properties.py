@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import HealthCheck, Phase, assume, given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 from oracle import Oracle, OracleTerm
@@ -27,6 +27,7 @@ def stable(examples: int) -> settings:
         deadline=None,
         database=None,
         max_examples=examples,
+        phases=[Phase.generate],  # shrinking says little here and takes minutes: the arrays hang on one seed
         suppress_health_check=list(HealthCheck),
     )
 
@@ -79,18 +80,18 @@ def random_theta(rng: np.random.Generator, term: OracleTerm, *, inside: bool) ->
 def cases(
     draw: st.DrawFn, structures: tuple[str, ...] = ("us", "us", "diag", "cs", "ar1"), inside: bool = False
 ) -> Case:
-    """Draw 1-3 terms of 1-3 columns, with or without weights, REML or ML."""
+    """Draw 1-3 terms of 1-3 columns, with or without weights, REML or ML; more rows than effects."""
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
-    n, p = draw(st.integers(25, 60)), draw(st.integers(1, 3))
-    reml, weighted = draw(st.booleans()), draw(st.booleans())
+    p, reml, weighted = draw(st.integers(1, 3)), draw(st.booleans()), draw(st.booleans())
+    sizes = draw(st.lists(st.tuples(st.integers(1, 3), st.integers(3, 8)), min_size=1, max_size=3))
+    n = draw(st.integers(15, 40)) + sum(k * levels for k, levels in sizes)
     X = np.column_stack(
         [np.ones(n), rng.normal(size=(n, p - 1)) * 10.0 ** rng.integers(-2, 3) + rng.normal()]
     )
     terms = []
-    for _ in range(draw(st.integers(1, 3))):
-        k, levels = draw(st.integers(1, 3)), draw(st.integers(3, 8))
+    for k, levels in sizes:
         structure = draw(st.sampled_from(structures)) if k > 1 else "us"
-        homogeneous = structure == "ar1" or (structure != "us" and draw(st.booleans()))
+        homogeneous = structure != "us" and draw(st.booleans())
         codes = np.concatenate([np.arange(levels), rng.integers(0, levels, n - levels)])
         columns = rng.normal(size=(n, k))
         if draw(st.booleans()):
@@ -181,14 +182,28 @@ def test_optimum_meets_the_score_and_cone_conditions(case: Case) -> None:
             assert np.min(slope) > -1e-4 * (1 + np.abs(G).max())
 
 
-@stable(60)
-@given(cases())
+@stable(25)
+@given(cases(structures=("us", "us", "diag", "ar1")))
 def test_optimum_is_no_higher_than_the_best_of_several_slow_searches(case: Case) -> None:
+    """Compound symmetry with a standard deviation per column has several optima, and is left out."""
     assume(case.theta.size <= 9)
     found = case.problem.optimize(case.reml, None, 1000)
     best, _ = case.oracle.optimise(reml=case.reml, starts=3)
+    assert found.converged
     assert found.criterion <= best + 1e-8 * (1 + abs(best))
     assert_allclose(case.oracle.criterion(found.theta, reml=case.reml), found.criterion, rtol=1e-9, atol=1e-9)
+
+
+@stable(150)
+@given(cases(structures=("us",)))
+def test_a_richer_structure_fits_no_worse(case: Case) -> None:
+    previous = np.inf
+    for structure, homogeneous in (("diag", True), ("diag", False), ("cs", False), ("us", False)):
+        terms = [OracleTerm(t.codes, t.columns, structure, homogeneous) for t in case.oracle.terms]
+        problem = assemble(Oracle(case.oracle.y, case.oracle.X, terms, case.oracle.weights))
+        found = problem.optimize(case.reml, None, 1000).criterion
+        assert found <= previous + 1e-8 * (1 + abs(found)), structure
+        previous = found
 
 
 # ---- the public functions ----------------------------------------------------------------------------------
@@ -248,14 +263,14 @@ def assert_same_fit(a: Any, b: Any, rtol: float = 1e-6) -> None:
 
 
 @METHODS
-@stable(8)
+@stable(30)
 @given(table=tables())
 def test_row_order_does_not_matter(method: str, table: Table) -> None:
     shuffled = table.rows(table.rng.permutation(table.columns["y"].size))
     assert_same_fit(mw.fit(SLOPES, table.columns, method=method), mw.fit(SLOPES, shuffled, method=method))
 
 
-@stable(8)
+@stable(30)
 @given(table=tables())
 def test_names_of_levels_do_not_matter(table: Table) -> None:
     levels, codes = np.unique(table.columns["g"], return_inverse=True)
@@ -264,7 +279,7 @@ def test_names_of_levels_do_not_matter(table: Table) -> None:
 
 
 @METHODS
-@stable(8)
+@stable(30)
 @given(
     table=tables(), scale=st.sampled_from([1e-6, 0.1, 30.0, 1e6]), shift=st.sampled_from([0.0, -5.0, 2000.0])
 )
@@ -282,7 +297,7 @@ def test_scale_and_origin_of_a_slope_do_not_matter(
 
 
 @METHODS
-@stable(8)
+@stable(30)
 @given(table=tables(), shift=st.sampled_from([0.0, 1e4, 1e8]), scale=st.sampled_from([1e-10, 1.0, 1e10]))
 def test_shift_and_scale_of_the_response_do_not_matter(
     method: str, table: Table, shift: float, scale: float
@@ -298,7 +313,7 @@ def test_shift_and_scale_of_the_response_do_not_matter(
 
 
 @METHODS
-@stable(8)
+@stable(30)
 @given(table=tables(), factor=st.sampled_from([1e-6, 0.5, 10.0, 1e6]))
 def test_only_ratios_of_weights_matter(method: str, table: Table, factor: float) -> None:
     heavier = table.with_columns(w=factor * table.columns["w"])
@@ -340,7 +355,7 @@ def test_a_weight_of_two_is_a_row_seen_twice(case: Case) -> None:
 
 
 @METHODS
-@stable(8)
+@stable(30)
 @given(table=tables())
 def test_nesting_may_be_written_three_ways(method: str, table: Table) -> None:
     cell = np.char.add(table.columns["h"], table.columns["f"])
@@ -355,7 +370,7 @@ def test_nesting_may_be_written_three_ways(method: str, table: Table) -> None:
         assert_allclose(np.sort(sds(other)), np.sort(sds(fits[0])), rtol=1e-5, atol=1e-5)
 
 
-@stable(20)
+@stable(60)
 @given(
     seed=st.integers(0, 2**32 - 1),
     levels=st.integers(3, 12),
@@ -381,7 +396,7 @@ def test_balanced_one_way_has_a_closed_form(seed: int, levels: int, replicates: 
             assert_allclose(m.sigma**2, total, rtol=1e-9)
 
 
-@stable(8)
+@stable(30)
 @given(table=tables())
 def test_order_of_terms_does_not_matter(table: Table) -> None:
     a = mw.fit("y ~ x + f + (x | g) + (1 | h) + (1 | g:f)", table.columns)
@@ -392,7 +407,7 @@ def test_order_of_terms_does_not_matter(table: Table) -> None:
 
 
 @METHODS
-@stable(10)
+@stable(30)
 @given(table=tables())
 def test_lm_is_the_mixed_model_with_an_empty_z(method: str, table: Table) -> None:
     m = mw.fit("y ~ x + f", table.columns, method=method)
@@ -407,7 +422,7 @@ def test_lm_is_the_mixed_model_with_an_empty_z(method: str, table: Table) -> Non
     assert_allclose(mixed.criterion([0.0]), m.deviance, rtol=1e-10)
 
 
-@stable(8)
+@stable(30)
 @given(table=tables())
 def test_a_coding_changes_the_reml_criterion_by_its_determinant_only(table: Table) -> None:
     a = mw.fit("y ~ x + C(f, treatment) + (x | g)", table.columns)
@@ -418,7 +433,18 @@ def test_a_coding_changes_the_reml_criterion_by_its_determinant_only(table: Tabl
     assert_allclose(b.fitted(), a.fitted(), rtol=1e-6, atol=1e-6)
 
 
-@stable(8)
+@METHODS
+@stable(15)
+@given(table=tables())
+def test_a_redundant_column_is_dropped_and_changes_nothing(method: str, table: Table) -> None:
+    a = mw.fit(SLOPES, table.columns, method=method)
+    with pytest.warns(mw.MixwellWarning, match="MW-C02"):
+        b = mw.fit("y ~ x + f + I(3 - 2 * x) + (x | g) + (1 | h)", table.columns, method=method)
+    assert b.dropped == ("I(3 - 2 * x)",)
+    assert_same_fit(a, b)
+
+
+@stable(30)
 @given(table=tables())
 def test_an_offset_is_subtracted_from_the_response(table: Table) -> None:
     known = table.rng.normal(size=table.columns["y"].size)
@@ -430,7 +456,7 @@ def test_an_offset_is_subtracted_from_the_response(table: Table) -> None:
 
 
 @METHODS
-@stable(6)
+@stable(15)
 @given(table=tables())
 def test_a_double_bar_is_a_sum_of_terms(method: str, table: Table) -> None:
     fits = [
@@ -441,7 +467,7 @@ def test_a_double_bar_is_a_sum_of_terms(method: str, table: Table) -> None:
         assert_same_fit(fits[0], other)
 
 
-@stable(6)
+@stable(15)
 @given(table=tables())
 def test_structures_reduce_to_each_other(table: Table) -> None:
     two = table.with_columns(f=np.where(table.columns["f"] == "c", "a", table.columns["f"]))
@@ -454,7 +480,7 @@ def test_structures_reduce_to_each_other(table: Table) -> None:
     assert criterion(equal) <= criterion(nested) + 1e-8  # nesting is compound symmetry with rho >= 0
 
 
-@stable(6)
+@stable(15)
 @given(table=tables())
 def test_refit_is_a_new_fit(table: Table) -> None:
     m = mw.fit(SLOPES, table.columns)
@@ -462,7 +488,7 @@ def test_refit_is_a_new_fit(table: Table) -> None:
     assert_same_fit(mw.fit(SLOPES, table.with_columns(y=y)), m.refit(y))
 
 
-@stable(4)
+@stable(15)
 @given(table=tables())
 def test_the_same_call_gives_the_same_bits(table: Table) -> None:
     a, b = mw.fit(SLOPES, table.columns), mw.fit(SLOPES, table.columns)

@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from mixwell import checks
 from mixwell.checks import Check, Rows
 from mixwell.diagnosis import Boundary, simpler_formula, zeros_of
-from mixwell.errors import MixwellError
 from mixwell.text import Block, html, text
 
 if TYPE_CHECKING:
@@ -124,22 +123,28 @@ def certify(m: FittedModel) -> Certificate:
         done.append(checks.check_covariance(m.theta, terms, reported, float(solution.sigma2)))
         done.append(checks.check_score(m.theta, terms, solution, reml=m.is_reml))
         done += checks.check_cone(m.optimum.cone, terms)
-        done.append(_curvature(m))
+        done += _second_order(m)
     simpler = simpler_formula(design.formula, [zeros_of(term, m.boundary) for term in terms])
     to_table = design.frame.native_like
     return Certificate(tuple(done), m.boundary, simpler, bool(m.optimum.converged), to_table)
 
 
-def _curvature(m: FittedModel) -> Check:
-    """Check the Hessian: the exact one while that is cheap, else the core's average information."""
-    hessian = np.asarray(m.optimization.hessian)
+def _second_order(m: FittedModel) -> list[Check]:
+    """Check limits and curvature, with the exact Hessian while that is cheap."""
+    terms, theta = m.design.random, m.theta
+    gradient, hessian = m.optimization.gradient, m.optimization.hessian
+    side = checks.at_limits(theta, terms)
     diagonal = np.abs(np.diag(hessian))
-    unit = 1.0 / np.sqrt(np.maximum(diagonal, max(1e-10 * float(diagonal.max()), checks.TINY)))
-    exact = m.theta.size <= _EXACT_HESSIAN[0] and m.problem.q <= _EXACT_HESSIAN[1]
+    flat = diagonal <= 1e-10 * diagonal.max()
+    unit = np.where(flat, 0.0, 1.0 / np.sqrt(np.where(flat, 1.0, diagonal)))
+    exact = theta.size <= _EXACT_HESSIAN[0] and m.problem.q <= _EXACT_HESSIAN[1]
     if exact:
-        try:
-            gradient = partial(m.problem.gradient, reml=m.is_reml)
-            hessian = checks.differenced(gradient, m.theta, 1e-4 * unit)
-        except MixwellError:  # a step left the range of a correlation: the average information is at hand
-            exact = False
-    return checks.check_curvature(hessian, unit, exact=exact)
+        low, high = checks.limits(terms)
+        room = 0.4 * np.minimum(theta - low, high - theta)
+        free = (side == 0) & ~flat
+        gradient_at = partial(m.problem.gradient, reml=m.is_reml)
+        hessian = checks.differenced(gradient_at, theta, np.minimum(1e-4 * unit, room), free)
+    return [
+        *checks.check_limits(gradient, unit, side),
+        checks.check_curvature(hessian, unit, side, exact=exact),
+    ]

@@ -18,6 +18,7 @@ score       J Sigma = sum_j E(b_j) E(b_j)' / sigma^2 + Var(b_j) / sigma^2: the c
             second moment of the effects; from the modes, without derivatives; in standard errors
 stationary  G lambda = 0, from the core's derivatives
 multiplier  G, the multiplier of Sigma >= 0, is positive semidefinite: what is on the boundary belongs there
+limits      correlations and sds of cs and ar1 that are at a limit of their range are held there by the slope
 curvature   the Hessian in theta has no negative eigenvalue, in units of the information
 ==========  ============================================================================================
 
@@ -43,16 +44,19 @@ if TYPE_CHECKING:
 __all__ = [
     "Check",
     "Rows",
+    "at_limits",
     "centred",
     "check_cone",
     "check_covariance",
     "check_curvature",
+    "check_limits",
     "check_modes",
     "check_normal_equations",
     "check_penalised",
     "check_schur",
     "check_score",
     "differenced",
+    "limits",
     "norm",
     "relative_covariance",
     "split_theta",
@@ -68,6 +72,7 @@ SCORE = 1e-3  # standard errors of theta that the score may be off
 STATIONARY = 1e-5  # |G lambda| relative to the natural size of G
 MULTIPLIER = 2e-6  # negative eigenvalue of G allowed, relative to its natural size
 CURVATURE = 1e-3  # negative eigenvalue of the Hessian allowed, where 1 is one unit of information
+AT_LIMIT = 1e-4  # share of its range by which a correlation may miss its limit and still count as there
 EPS = 2.0**-52
 TINY = float(np.finfo(np.float64).tiny)
 
@@ -138,6 +143,10 @@ def z_transpose(term: RandomDesign, v: Array) -> Array:
     return np.stack([np.bincount(term.codes, each, minlength=len(term.levels)) for each in products], axis=1)
 
 
+def _absolute(term: RandomDesign) -> RandomDesign:
+    return replace(term, columns=tuple(None if c is None else np.abs(c) for c in term.columns))
+
+
 def weighted(weights: Array | None, v: Array) -> Array:
     """W v, shape (n,)."""
     return v if weights is None else weights * v
@@ -184,11 +193,12 @@ def check_schur(rows: Rows, solution: Solution) -> Check:
             left -= random_part(term.codes, term.columns, b)
         pulled = weighted(weights, left)
         again[:, j] = [other @ pulled for other in dense]
-        # Errors of b_X matter to S in proportion to what the random effects leave of the column.
-        share = min(1.0, abs(float(schur[j, j])) / max(norm(weights, column) ** 2, TINY))
         for term, factor, b in zip(rows.terms, solution.lambdas, modes, strict=True):
-            largest = np.maximum(np.abs(b).max(axis=0), EPS * np.abs(b).max(initial=1.0))
-            worst = max(worst, share * _ratio(z_transpose(term, pulled) @ (factor @ factor.T) - b, largest))
+            covariance = factor @ factor.T
+            sd = np.sqrt(np.diag(covariance))
+            summed = z_transpose(_absolute(term), np.abs(pulled)) @ np.abs(covariance)
+            error = _ratio(z_transpose(term, pulled) @ covariance - b, sd)
+            worst = max(worst, error and error / _ratio(summed, sd))
     diagonal = np.sqrt(np.abs(np.diag(schur)))
     worst = max(worst, _ratio(again - schur, np.outer(diagonal, diagonal)))
     length = np.sqrt(max(float(beta @ schur @ beta), TINY))
@@ -215,8 +225,7 @@ def check_modes(rows: Rows, solution: Solution) -> Check:
         covariance = factor @ factor.T
         sd = np.sqrt(solution.sigma2 * np.diag(covariance))
         worst = max(worst, _ratio(z_transpose(term, pulled) @ covariance - b, sd))
-        absolute = replace(term, columns=tuple(None if c is None else np.abs(c) for c in term.columns))
-        rounding = max(rounding, _ratio(z_transpose(absolute, bound) @ np.abs(covariance), sd))
+        rounding = max(rounding, _ratio(z_transpose(_absolute(term), bound) @ np.abs(covariance), sd))
     return Check("random effects", "LMM.2", "Lambda'Z'We = u", worst, _tolerance(4 * EPS * rounding))
 
 
@@ -335,17 +344,55 @@ def _lowest(cone: Cone, term: RandomDesign) -> float:
     return float(cone["min_eigenvalue"])
 
 
-def check_curvature(hessian: Array, unit: Array, *, exact: bool) -> Check:
-    """Smallest eigenvalue of the Hessian (T, T), theta in steps of `unit` (T,) = 1 / sqrt(information)."""
-    lowest = float(np.linalg.eigvalsh((hessian + hessian.T) * np.outer(unit, unit) / 2)[0])
+def limits(terms: Sequence[RandomDesign]) -> tuple[Array, Array]:
+    """Smallest and largest values of theta, each (T,); only correlations and the sds beside them have any."""
+    low, high = [], []
+    for term in terms:
+        k = len(term.names)
+        sds = 1 if term.homogeneous else k
+        if term.structure in ("cs", "ar1") and k > 1:
+            low += [0.0] * sds + [-1.0 / (k - 1) if term.structure == "cs" else -1.0]
+            high += [np.inf] * sds + [1.0]
+        else:
+            size = k * (k + 1) // 2 if term.structure == "us" else sds
+            low += [-np.inf] * size
+            high += [np.inf] * size
+    return np.array(low), np.array(high)
+
+
+def at_limits(theta: Array, terms: Sequence[RandomDesign]) -> Array:
+    """-1 where theta sits at its lower limit, +1 at its upper one, else 0; shape (T,)."""
+    low, high = limits(terms)
+    near = np.where(np.isfinite(high), AT_LIMIT * (high - low), 0.0)  # a correlation is only ever approached
+    return np.where(theta - low <= near, -1.0, np.where(high - theta <= near, 1.0, 0.0))
+
+
+def check_limits(gradient: Array, unit: Array, side: Array) -> list[Check]:
+    """Where a correlation, or an sd beside one, is at its limit, the criterion rises inwards."""
+    if not side.any():
+        return []
+    outwards = max(float((gradient * unit * side).max()), 0.0)
+    return [Check("limits", "outer", "criterion rises from the limits of rho", outwards, SCORE)]
+
+
+def check_curvature(hessian: Array, unit: Array, side: Array, *, exact: bool) -> Check:
+    """Smallest eigenvalue of the Hessian (T, T), theta in steps of `unit` (T,) = 1 / sqrt(information).
+
+    Parameters that sit at a limit are left out: what counts there is the slope.
+    """
+    free = np.flatnonzero(side == 0)
+    scaled = ((hessian + hessian.T) * np.outer(unit, unit) / 2)[np.ix_(free, free)]
+    lowest = float(np.linalg.eigvalsh(scaled)[0]) if free.size else 0.0
     kind = "Hessian" if exact else "average information"
     statement = f"{kind}: smallest eigenvalue {lowest:.2g} >= 0"
     return Check("curvature", "outer", statement, max(-lowest, 0.0), CURVATURE)
 
 
-def differenced(gradient: Callable[[Array], Array], theta: Array, steps: Array) -> Array:
-    """Jacobian of a gradient by central differences, shape (T, T)."""
-    rows = []
-    for step, unit in zip(steps, np.eye(steps.size), strict=True):
-        rows.append((gradient(theta + step * unit) - gradient(theta - step * unit)) / (2 * step))
-    return np.array(rows)
+def differenced(gradient: Callable[[Array], Array], theta: Array, steps: Array, free: Array) -> Array:
+    """Jacobian of a gradient by central differences, shape (T, T); zero in the rows that are not free."""
+    rows = np.zeros((theta.size, theta.size))
+    for i in np.flatnonzero(free):
+        unit = np.zeros(theta.size)
+        unit[i] = steps[i]
+        rows[i] = (gradient(theta + unit) - gradient(theta - unit)) / (2 * steps[i])
+    return rows

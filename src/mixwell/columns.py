@@ -15,8 +15,9 @@ from typing import Any, NoReturn, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from mixwell.bases import LEARN, Learned, Scaling
 from mixwell.contrasts import Contrast, coding_matrix, level_text, read_contrast
-from mixwell.errors import error
+from mixwell.errors import MixwellError, error
 from mixwell.expression import (
     CONTRASTS,
     FUNCTIONS,
@@ -32,7 +33,6 @@ from mixwell.expression import (
     variables,
 )
 from mixwell.frame import Codes, Column, Labels, compact
-from mixwell.splines import Polynomial, Powers, Spline, learn_bs, learn_ns, learn_poly
 
 __all__ = ["Basis", "Coding", "Encoder", "Factor", "Plan", "encode", "match_levels", "plan"]
 
@@ -69,20 +69,8 @@ class Coding:
     names: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Scaling:
-    """The shift and the divisor learned by scale() and its relatives."""
-
-    center: float
-    scale: float
-
-    def apply(self, x: Floats) -> Floats:
-        """Return (x - center) / scale."""
-        return (x - self.center) / self.scale
-
-
 Value: TypeAlias = Floats | float | Factor | Basis
-State: TypeAlias = Coding | Scaling | Polynomial | Powers | Spline
+State: TypeAlias = Coding | Learned
 BOOLEAN: Labels = (False, True)
 
 
@@ -108,12 +96,12 @@ class Encoder:
     __slots__ = (
         "_cache",
         "_contrasts",
-        "_read",
         "_row",
         "_text",
         "contrasts_used",
         "learning",
         "n",
+        "read",
         "states",
     )
 
@@ -127,7 +115,7 @@ class Encoder:
         contrasts: Mapping[str, Any] | str | None = None,
         row: Callable[[int], int] = int,
     ) -> None:
-        self._read, self.n, self._text, self._row = read, n, text, row
+        self.read, self.n, self._text, self._row = read, n, text, row
         self.learning = states is None
         self.states: dict[Expr, State] = {} if states is None else states
         self._contrasts = contrasts or {}
@@ -160,17 +148,15 @@ class Encoder:
         key = ("grouping", expr)
         found: tuple[Codes, Labels] | None = self._cache.get(key)
         if found is None:
-            found = self._read(expr.name).codes()
+            found = self.read(expr.name).codes()
             found = self._cache[key] = compact(*found) if self.learning else found
         return found
 
     def is_factor(self, expr: Expr) -> bool:
         """Whether an expression enters a term as a factor. Replay repeats what was learned."""
-        return (
-            isinstance(self.value(expr), Factor)
-            if self.learning
-            else isinstance(self.states.get(expr), Coding)
-        )
+        if self.learning:
+            return isinstance(self.value(expr), Factor)
+        return isinstance(self.states.get(expr), Coding)
 
     def columns(self, expr: Expr, *, full: bool) -> Basis:
         """Columns of one variable of a term: itself, its basis, its contrasts, or (`full`) all dummies."""
@@ -190,17 +176,16 @@ class Encoder:
         matrix, names = coding.matrix, coding.names
         if full:
             matrix, names = np.eye(len(coding.levels)), tuple(map(level_text, coding.levels))
-        table = np.vstack(
-            [matrix, np.full(matrix.shape[1], np.nan)]
-        )  # code -1, missing, wraps to the last row
-        return Basis(tuple(np.take(row, codes, mode="wrap") for row in np.ascontiguousarray(table.T)), names)
+        missing = np.full(matrix.shape[1], np.nan)  # as the last row, where the code -1 wraps to
+        table = np.ascontiguousarray(np.vstack([matrix, missing]).T)
+        return Basis(tuple(np.take(values, codes, mode="wrap") for values in table), names)
 
     def _coded(self, expr: Expr) -> Codes:
         """Codes of a factor into the levels of its Coding, which is learned here."""
         factor = self._as_factor(expr)
         if self.learning:
             if factor.kind == "datetime":
-                raise self._not_numeric(expr, self._read(variables(expr)[0]))
+                raise self._not_numeric(expr)
             codes, levels = compact(factor.codes, factor.levels)
             if len(levels) < 2:
                 only = level_text(levels[0]) if levels else "none"
@@ -237,7 +222,7 @@ class Encoder:
     def _evaluate(self, expr: Expr) -> Value:
         match expr:
             case Name(name):
-                column = self._read(name)
+                column = self.read(name)
                 if column.kind == "numeric":
                     return column.numeric()
                 return Factor(*column.codes(), column.kind, column.ordered)
@@ -266,25 +251,19 @@ class Encoder:
         if isinstance(value, Factor) and value.kind == "boolean":
             return np.array([0.0, 1.0, np.nan])[value.codes]
         if isinstance(value, Basis):
-            raise error(
-                "MW-D24",
-                function=label(expr),
-                reason="it has several columns; one is needed",
-                **self._at(expr),
-            )
-        raise self._not_numeric(expr, self._read(variables(expr)[0]))
+            reason = "it has several columns where one is needed"
+            raise error("MW-D24", function=label(expr), reason=reason, **self._at(expr))
+        raise self._not_numeric(expr)
 
-    def _not_numeric(self, expr: Expr, column: Column) -> Exception:
-        try:
-            column.numeric()
-        except ValueError as refused:
-            return refused
+    def _not_numeric(self, expr: Expr) -> MixwellError:
+        if isinstance(expr, Name):
+            return self.read(expr.name).not_numeric(**self._at(expr))
         return error("MW-D09", what=f"'{label(expr)}'", kind="a factor", advice="", **self._at(expr))
 
     def _log(self, call: Call) -> Value:
         options = _options(call)
         value = np.log(self._number(call.args[0]))
-        return _finished(value / math.log(options["base"]) if "base" in options else value)
+        return _finished(value / np.log(options["base"]) if "base" in options else value)
 
     def _compare(self, op: str, left: Expr, right: Expr) -> Factor:
         """Compare numbers, or the levels of a factor with a text."""
@@ -306,7 +285,7 @@ class Encoder:
         if isinstance(value, Factor):
             return value
         if isinstance(expr, Name):
-            return Factor(*self._read(expr.name).codes())
+            return Factor(*self.read(expr.name).codes())
         numbers = self.numeric(expr)
         missing = np.isnan(numbers)
         return Factor(*Column(label(expr), "numeric", numbers, missing if missing.any() else None).codes())
@@ -321,7 +300,7 @@ class Encoder:
             codes, levels = self._relevelled(call, inner, wanted)
         ordered = bool(options.get("ordered", inner.ordered)) or call.function == "ordered"
         if call.function == "C":
-            contrast = _read_call_contrast(call, options) or contrast
+            contrast = _read_call_contrast(call, options, self._at(call)) or contrast
         return Factor(codes, levels, "categorical", ordered, contrast)
 
     def _relevelled(self, call: Call, factor: Factor, wanted: Any) -> tuple[Codes, Labels]:
@@ -354,14 +333,14 @@ class Encoder:
 
     def _basis(self, call: Call) -> Value:
         """poly(), bs(), ns(), cr()."""
-        learned = self._learned(call, _LEARN[call.function])
+        learned = self._learned(call, LEARN[call.function])
         columns = learned.columns(self.numeric(call.args[0]))
         names = tuple(map(str, range(1, len(columns) + 1))) if len(columns) > 1 else ("",)
         return Basis(columns, names)
 
     def _scaled(self, call: Call) -> Value:
         """scale(), center(), standardize()."""
-        learned: Scaling = self._learned(call, _LEARN[call.function])
+        learned: Scaling = self._learned(call, LEARN[call.function])
         return learned.apply(self.numeric(call.args[0]))
 
     # --- errors
@@ -379,7 +358,7 @@ class Encoder:
     def _fail_infinite(self, expr: Expr, values: Floats, i: int) -> NoReturn:
         where = ""
         if not isinstance(expr, Name):
-            inputs = ((name, self._read(name)) for name in variables(expr))
+            inputs = ((name, self.read(name)) for name in variables(expr))
             shown = [f"{name} = {column.values[i]!s}" for name, column in inputs if column.values is not None]
             where = f" ({', '.join(shown)})" if shown else ""
         value = "NaN" if np.isnan(values[i]) else "infinite" if values[i] > 0 else "minus infinity"
@@ -452,7 +431,7 @@ def _options(call: Call) -> dict[str, Any]:
     return {key: value if key == "contr" else _constant(value) for key, value in given.items()}
 
 
-def _read_call_contrast(call: Call, options: dict[str, Any]) -> Contrast | None:
+def _read_call_contrast(call: Call, options: dict[str, Any], at: dict[str, Any]) -> Contrast | None:
     """Contrast asked for by C(f, contr, base=): a name, a string, or a call such as treatment(base = 2)."""
     given: Expr | None = options.get("contr")
     name, base = "treatment", {key: value for key, value in options.items() if key in _BASES}
@@ -470,9 +449,7 @@ def _read_call_contrast(call: Call, options: dict[str, Any]) -> Contrast | None:
         case _ if not base:
             return None
     if base and name != "treatment":
-        raise error(
-            "MW-D24", function=label(call), reason=f"{name} coding has no reference level", span=call.span
-        )
+        raise error("MW-D24", function=label(call), reason=f"{name} coding has no reference level", **at)
     for key, value in base.items():
         return Contrast(name, value, by_label=key != "base" or isinstance(value, str))
     return Contrast(name)
@@ -481,56 +458,6 @@ def _read_call_contrast(call: Call, options: dict[str, Any]) -> Contrast | None:
 _BASES = {"base", "ref", "reference"}
 
 
-def _whole(value: Any, what: str, least: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or value != int(value) or value < least:
-        raise ValueError(f"{what} must be a whole number of at least {least}, got {value}")
-    return int(value)
-
-
-def _learn_poly(x: Floats, options: dict[str, Any]) -> State:
-    degree = _whole(options.get("degree", 1), "degree", 1)
-    return Powers(degree) if options.get("raw", False) else learn_poly(x, degree)[0]
-
-
-def _spline_options(options: dict[str, Any]) -> dict[str, Any]:
-    df, knots, boundary = options.get("df"), options.get("knots"), options.get("Boundary.knots")
-    return {
-        "df": None if df is None else _whole(df, "df", 1),
-        "knots": knots if knots is None or isinstance(knots, tuple) else (knots,),
-        "intercept": bool(options.get("intercept", False)),
-        "boundary": boundary,
-    }
-
-
-def _learn_bs(x: Floats, options: dict[str, Any]) -> State:
-    return learn_bs(x, degree=_whole(options.get("degree", 3), "degree", 1), **_spline_options(options))
-
-
-def _learn_ns(x: Floats, options: dict[str, Any]) -> State:
-    return learn_ns(x, **_spline_options(options))
-
-
-def _learn_scale(x: Floats, options: dict[str, Any]) -> State:
-    center, scale = options.get("center", True), options.get("scale", True)
-    shift = float(x.mean()) if center is True else float(center)
-    if scale is not True:
-        return Scaling(shift, float(scale) or 1.0)
-    moved = x - shift
-    divisor = math.sqrt(float(moved @ moved) / max(1, x.size - 1))
-    if not divisor > 1e-14 * float(np.abs(x).max()):
-        raise ValueError("all values are equal, so there is nothing to scale by")
-    return Scaling(shift, divisor)
-
-
-_LEARN: dict[str, Callable[[Floats, dict[str, Any]], State]] = {
-    "poly": _learn_poly,
-    "bs": _learn_bs,
-    "ns": _learn_ns,
-    "cr": _learn_ns,
-    "scale": _learn_scale,
-    "standardize": _learn_scale,
-    "center": lambda x, _: Scaling(float(x.mean()), 1.0),
-}
 _CALLS: dict[str, Callable[[Encoder, Call], Value]] = {
     **dict.fromkeys(("poly", "bs", "ns", "cr"), Encoder._basis),
     **dict.fromkeys(("scale", "standardize", "center"), Encoder._scaled),

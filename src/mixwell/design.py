@@ -212,7 +212,7 @@ def build_design(
     refuse_confounded(formula, fixed_plan, encoder)
     random, plans = _random_terms(formula, encoder)
     groups = [Group(term.codes, term.levels) for term in random]
-    notes = [*table.notes, *notes_on_groups(formula, groups, table.columns, encoder)]
+    notes = [*table.notes, *notes_on_groups(formula, groups, encoder)]
     _check_contrasts(contrasts, encoder)
 
     levels = tuple(term.levels for term in random)
@@ -315,23 +315,20 @@ def _rows_used(
 ) -> tuple[Mask | None, list[Note]]:
     """Mask of the rows without missing values and with positive weight; None for all rows."""
     missing: Mask | None = None
-    counts = []
-    used = {**table}
-    used |= {column.name: column for column in (weights, offset) if column is not None}
-    for name, column in used.items():
-        if column.absent is not None:
-            counts.append(f"{name}: {int(column.absent.sum())}")
+    found: dict[str, int] = {}
+    for column in (*table.values(), weights, offset):
+        if column is not None and column.absent is not None:
+            found.setdefault(column.name, int(column.absent.sum()))
             missing = column.absent if missing is None else missing | column.absent
+    counts = ", ".join(f"{name}: {count}" for name, count in found.items())
     notes = []
     if missing is not None:
         dropped = int(missing.sum())
         if na_action == "fail":
-            raise error("MW-D07", dropped=dropped, n=n, counts=", ".join(counts))
+            raise error("MW-D07", dropped=dropped, n=n, counts=counts)
         if dropped == n:
-            raise error("MW-D06", n=n, counts=", ".join(counts))
-        notes.append(
-            note("MW-W01", dropped=dropped, n=n, rows="row" if n == 1 else "rows", counts=", ".join(counts))
-        )
+            raise error("MW-D06", n=n, counts=counts)
+        notes.append(note("MW-W01", dropped=dropped, n=n, rows="row" if n == 1 else "rows", counts=counts))
     if weights is not None:
         idle = _idle(weights, missing)
         if idle is not None:
@@ -374,7 +371,8 @@ def _response(encoder: Encoder, formula: Formula) -> Floats:
         if value.kind == "boolean":
             advice = "Convert it to 0 and 1 first, and mind that a model for a yes/no response is binomial."
         kind = {"string": "text", "datetime": "dates"}.get(value.kind, value.kind)
-        raise error("MW-D09", what=f"the response '{label(response)}'", kind=kind, advice=advice)
+        where = {"text": formula.text, "span": response.span}
+        raise error("MW-D09", what=f"the response '{label(response)}'", kind=kind, advice=advice, **where)
     return encoder.numeric(response)
 
 
@@ -400,7 +398,7 @@ def _random_terms(formula: Formula, encoder: Encoder) -> tuple[tuple[RandomDesig
         codes, levels = code_group(encoder, term.group)
         planned = plan([t.factors for t in term.terms], intercept=term.intercept, is_factor=encoder.is_factor)
         encoded = encode(encoder, planned, intercept=term.intercept)
-        check_size(term, levels, len(encoded[0]), encoder.n)
+        check_size(formula, term, levels, len(encoded[0]), encoder)
         designs.append(_random_design(term, levels, codes, encoded))
         plans.append(planned)
     return tuple(designs), tuple(plans)

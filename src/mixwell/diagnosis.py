@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mixwell.checks import EPS, centred, check_cone, norm, weighted
+from mixwell.checks import EPS, check_cone
 from mixwell.design import LOUD
-from mixwell.errors import MixwellWarning, error, note
+from mixwell.errors import MixwellWarning, Note, error, note
 
 if TYPE_CHECKING:
     from mixwell._core import Cone
@@ -34,6 +34,8 @@ __all__ = [
 Array = NDArray[np.float64]
 
 ILL_CONDITIONED = 1e3  # condition number of the standardised columns of X that is worth a note
+_INVOLVED = 1e-6  # share of a dropped column that a kept one must explain to be named
+_CHUNK = 65_536  # rows per pass
 SINGULAR = 1e-8  # singular values of lambda, relative to the largest, that count as zero
 SINGULAR_RHO = 1e-3  # the same where the boundary is a correlation, which is only ever approached
 
@@ -50,6 +52,8 @@ class Boundary:
         Rank of the covariance, and the number of effects.
     zero
         Effects whose variance is zero.
+    removable
+        Whether the effects of zero variance can be left out without changing the rest.
     code, fields
         The note that says what it means.
     """
@@ -59,6 +63,7 @@ class Boundary:
     rank: int
     k: int
     zero: tuple[str, ...]
+    removable: bool
     code: str
     fields: Mapping[str, object]
 
@@ -87,12 +92,14 @@ def _boundary(term: RandomDesign, factor: Array, rank: int, formula: Formula) ->
     zero = tuple(name for name, value in zip(term.names, sd, strict=True) if value <= SINGULAR * sd.max())
     fields: dict[str, object] = {"group": term.group, "term": term.text}
     if rank == 0:
-        return Boundary(term.group, term.text, 0, k, term.names, "MW-C04", fields)
+        return Boundary(term.group, term.text, 0, k, term.names, True, "MW-C04", fields)
     if zero:
-        smaller = _smaller_term(formula, term.text, frozenset(zero))
+        # Without a column ar1 has other lags, and cs another range of rho: then it is not the same model.
+        other = term.structure == "ar1" or (term.structure == "cs" and rank < k - len(zero))
+        smaller = None if other else _smaller_term(formula, term.text, frozenset(zero))
         advice = f"{smaller} in place of {term.text} gives the same fit." if smaller else ""
         fields |= {"columns": [f"'{name}'" for name in zero], "advice": advice}
-        return Boundary(term.group, term.text, rank, k, zero, "MW-C05", fields)
+        return Boundary(term.group, term.text, rank, k, zero, not other, "MW-C05", fields)
     detail = "some are exact combinations of the others"
     if k == 2:
         covariance = factor @ factor.T
@@ -103,12 +110,12 @@ def _boundary(term: RandomDesign, factor: Array, rank: int, formula: Formula) ->
         "directions": "direction" if rank == 1 else "directions",
         "detail": detail,
     }
-    return Boundary(term.group, term.text, rank, k, (), "MW-C06", fields)
+    return Boundary(term.group, term.text, rank, k, (), False, "MW-C06", fields)
 
 
 def zeros_of(term: RandomDesign, found: Sequence[Boundary]) -> frozenset[str]:
-    """Names of the effects of a term whose variance is zero."""
-    return frozenset(name for each in found if each.term == term.text for name in each.zero)
+    """Names of the effects of a term that have no variance and can be left out."""
+    return frozenset(n for each in found if each.term == term.text and each.removable for n in each.zero)
 
 
 def _reduced(term: Any, zero: frozenset[str]) -> Any:
@@ -144,32 +151,65 @@ def simpler_formula(formula: Formula, zeros: Sequence[frozenset[str]]) -> str | 
     return str(replace(formula, random=tuple(random)))
 
 
+def gram(columns: Sequence[Array | None], weights: Array | None) -> tuple[Array, Array, Array]:
+    """Gram matrix (p, p) of the standardised columns of X, their norms and their means, each (p,).
+
+    With an intercept, columns are centred and the intercept, by then orthogonal to them, is left alone.
+    """
+    n = next((column.size for column in columns if column is not None), 1)
+    intercept = any(column is None for column in columns)
+    means = np.array(
+        [np.average(c, weights=weights) if intercept and c is not None else 0.0 for c in columns]
+    )
+    total = np.zeros((len(columns), len(columns)))
+    for start in range(0, n, _CHUNK):
+        rows = slice(start, min(start + _CHUNK, n))
+        ones = np.ones(rows.stop - rows.start)
+        block = np.column_stack([ones if c is None else c[rows] for c in columns]) - means
+        total += block.T @ (block if weights is None else weights[rows, None] * block)
+    norms = np.sqrt(np.diag(total))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.nan_to_num(total / np.outer(norms, norms)), norms, means
+
+
 def conditioning(
-    x: Sequence[Array | None], weights: Array | None, names: Sequence[str]
+    columns: Sequence[Array | None], weights: Array | None, names: Sequence[str]
 ) -> tuple[float, tuple[str, ...]]:
     """Condition number of the standardised columns of X, and the columns of its weakest direction."""
-    if not x:
+    if len(columns) < 2:
         return 1.0, ()
-    n = next((column.size for column in x if column is not None), 1)
-    used = [at for at, column in enumerate(x) if column is not None]
-    if len(used) < 2:
-        return 1.0, ()
-    columns = [column for column in centred(x, weights, n) if column is not None]
-    columns = [columns[at] / norm(weights, columns[at]) for at in used]
-    gram = np.array([[left @ weighted(weights, right) for right in columns] for left in columns])
-    values, vectors = np.linalg.eigh(gram)
+    values, vectors = np.linalg.eigh(gram(columns, weights)[0])
     weakest = np.abs(vectors[:, 0])
-    involved = tuple(
-        names[at] for at, share in zip(used, weakest, strict=True) if share > 0.1 * weakest.max()
-    )
+    involved = tuple(name for name, share in zip(names, weakest, strict=True) if share > 0.1 * weakest.max())
     return float(np.sqrt(values[-1] / max(values[0], EPS))), involved
+
+
+def dropped_columns(design: Design, kept: Sequence[int], dropped: Sequence[int]) -> Note:
+    """Say of which columns each dropped one is a combination."""
+    said = []
+    for j in dropped:
+        basis = [*kept, j]
+        product, norms, means = gram([design.columns[i] for i in basis], design.weights)
+        size = np.sqrt(norms[-1] ** 2 + design.y.size * means[-1] ** 2)
+        if size == 0:
+            said.append(f"'{design.names[j]}' is zero in every row used")
+            continue
+        share = np.linalg.lstsq(product[:-1, :-1], product[:-1, -1], rcond=None)[0]
+        slopes = share * norms[-1] / np.where(norms[:-1] > 0, norms[:-1], 1.0)
+        share = np.abs(share) * norms[-1] / size
+        for at, i in enumerate(kept):  # what the centred columns leave for the intercept
+            if design.columns[i] is None:
+                share[at] = abs(means[-1] - slopes @ means[:-1]) * design.y.size**0.5 / size
+        involved = [design.names[i] for i, part in zip(kept, share, strict=True) if part > _INVOLVED]
+        said.append(f"'{design.names[j]}' is a combination of {', '.join(involved)}")
+    return note("MW-C02", columns="; ".join(said))
 
 
 def announce(m: FittedModel) -> FittedModel:
     """Warn about what would mislead if it went unsaid, and return the fit."""
     said = [each for each in m.design.notes if each.code in LOUD]
     if m.problem.dropped:
-        said.append(note("MW-C02", columns=m.dropped, kept=m.fixef.names))
+        said.append(dropped_columns(m.design, m.kept, m.problem.dropped))
     for each in said:
         warnings.warn(MixwellWarning(each.code, each.text), stacklevel=_caller())
     reason = ""

@@ -640,8 +640,16 @@ MESSAGES |= {
     "MW-D17": Message(
         "{term} has {q} random effects for {n} rows ({levels} levels of '{group}' times {k} columns)",
         "There must be fewer random effects than rows: their variances and the residual variance are probably "
-        "unidentifiable. Use fewer columns to the left of the bar; the grouping factor stands to its right.",
-        {"term": "(Days | Subject)", "q": 36, "n": 36, "levels": 18, "group": "Subject", "k": 2},
+        "unidentifiable. {advice}",
+        {
+            "term": "(Days | Subject)",
+            "q": 36,
+            "n": 36,
+            "levels": 18,
+            "group": "Subject",
+            "k": 2,
+            "advice": "Use fewer columns to the left of the bar.",
+        },
     ),
     "MW-D18": Message(
         "the factor '{column}' has only one level ('{level}')",
@@ -769,9 +777,9 @@ MESSAGES |= {
         {"reason": "the search stopped after 500 evaluations with something left to gain"},
     ),
     "MW-C02": Message(
-        "not estimable, because combinations of other columns: {columns}.",
-        "Coefficients that remain: {kept}.",
-        {"columns": ["z"], "kept": ["(Intercept)", "Days"]},
+        "coefficients that are not estimable were left out: {columns}.",
+        "",
+        {"columns": "'z' is a combination of (Intercept), Days; 'f2:g3' is zero in every row used"},
     ),
     "MW-C03": Message(
         "nearly dependent columns: {columns} (condition number {condition}).",

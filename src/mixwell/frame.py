@@ -20,7 +20,7 @@ import narwhals.stable.v2 as nw
 import numpy as np
 from numpy.typing import NDArray
 
-from mixwell.errors import error
+from mixwell.errors import MixwellError, error
 
 __all__ = ["Codes", "Column", "Frame", "Kind", "Labels", "Mask", "code_integers", "compact", "read_column"]
 
@@ -72,11 +72,9 @@ class Column:
         )
 
     def numeric(self) -> NDArray[np.float64]:
-        """Return a float64 array (n,) that is not the caller's, NaN where missing. Text and dates are refused."""
+        """Return a float64 array (n,), not the caller's, NaN where missing. Text and dates are refused."""
         if self.values is None or self.kind == "datetime":
-            raise error(
-                "MW-D09", what=f"'{self.name}'", kind=self.described(), advice=_NUMBER_ADVICE[self.kind]
-            )
+            raise self.not_numeric()
         numbers = np.array(self.values, dtype=np.float64, copy=None if self.owned else True)
         if self.absent is not None:
             numbers[self.absent] = np.nan
@@ -99,6 +97,11 @@ class Column:
         codes[present], levels = _code(values[present], self.timezone)
         return codes, levels
 
+    def not_numeric(self, **where: Any) -> MixwellError:
+        """Build the error that says what the column holds instead of numbers."""
+        advice = _NUMBER_ADVICE.get(self.kind, "")
+        return error("MW-D09", what=f"'{self.name}'", kind=self.described(), advice=advice, **where)
+
     def described(self) -> str:
         """Put the kind into words, with a value, for messages: "text (such as 'abc')"."""
         words = {"string": "text", "categorical": "categorical", "boolean": "boolean", "datetime": "dates"}
@@ -111,9 +114,7 @@ class Column:
 _NUMBER_ADVICE = {
     "string": "If it holds numbers stored as text, convert the column first.",
     "categorical": "If its categories are numbers, convert the column to numbers first.",
-    "datetime": "Convert it to a number first, such as days since the first one, or write factor() around it.",
-    "boolean": "",
-    "numeric": "",
+    "datetime": "Convert it to a number first (days since the first one), or write factor() around it.",
 }
 
 
@@ -549,7 +550,7 @@ def code_integers(values: NDArray[Any]) -> tuple[Codes, NDArray[Any]]:
     if not values.size:
         return np.empty(0, dtype=np.int32), values
     low, high = int(values.min()), int(values.max())
-    if high - low >= max(1024, 4 * values.size) or high >= 2**63:
+    if high - low >= max(1024, 2 * values.size) or high >= 2**63:
         found, inverse = np.unique(values, return_inverse=True)
         return inverse.astype(np.int32), found
     seen = np.zeros(high - low + 1, dtype=np.bool_)

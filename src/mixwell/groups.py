@@ -11,7 +11,7 @@ from mixwell.columns import Encoder, Plan
 from mixwell.contrasts import level_text
 from mixwell.errors import Note, error, note
 from mixwell.formula import Call, Expr, Formula, Name, RandomTerm, label, variables
-from mixwell.frame import Codes, Column, Labels, code_integers
+from mixwell.frame import Codes, Labels, code_integers
 
 __all__ = ["Group", "check_size", "code_group", "cross", "notes_on_groups", "refuse_confounded"]
 
@@ -48,15 +48,19 @@ def code_group(encoder: Encoder, group: tuple[Expr, ...]) -> tuple[Codes, Labels
     return parts[0] if len(parts) == 1 else cross(parts)
 
 
-def check_size(term: RandomTerm, levels: Labels, k: int, n: int) -> None:
+def check_size(formula: Formula, term: RandomTerm, levels: Labels, k: int, encoder: Encoder) -> None:
     """Refuse a factor with one level, with a level per row, or with more random effects than rows."""
-    group, count = term.group_label, len(levels)
+    group, count, n = term.group_label, len(levels), encoder.n
     if count == 1:
         raise error("MW-D15", group=group, level=level_text(levels[0]), term=str(term))
     if count >= n:
         raise error("MW-D16", group=group, levels=count, n=n, term=str(term))
     if count * k >= n:
-        raise error("MW-D17", group=group, levels=count, k=k, q=count * k, n=n, term=str(term))
+        advice = "Use fewer columns to the left of the bar."
+        if (column := _looks_swapped(formula, term, count, encoder)) is not None:
+            advice = "Is the bar the wrong way round? The grouping factor stands to its right: "
+            advice += f"({group} | {column})."
+        raise error("MW-D17", group=group, levels=count, k=k, q=count * k, n=n, term=str(term), advice=advice)
     if term.structure in ("cs", "ar1") and k < 2:
         raise error("MW-D20", structure=term.structure, term=str(term), group=group)
 
@@ -97,20 +101,20 @@ def refuse_confounded(formula: Formula, fixed: Plan, encoder: Encoder) -> None:
                     raise error("MW-D19", group=random.group_label, fixed=fixed_label, term=str(random))
 
 
-def notes_on_groups(
-    formula: Formula, groups: Sequence[Group], columns: dict[str, Column], encoder: Encoder
-) -> list[Note]:
+def notes_on_groups(formula: Formula, groups: Sequence[Group], encoder: Encoder) -> list[Note]:
     """Remarks on grouping factors: float labels, two levels, a swapped bar, labels reused as if nested."""
     notes: list[Note] = []
     seen: set[tuple[Expr, ...]] = set()
     for term, group in zip(formula.random, groups, strict=True):
-        swapped = _looks_swapped(formula, term, group, columns, encoder)
+        swapped = _looks_swapped(formula, term, len(group.levels), encoder)
         if swapped is not None:
             notes.append(note("MW-W06", term=str(term), group=term.group_label, column=swapped))
         if term.group in seen:
             continue
         seen.add(term.group)
-        numbers = [e.name for e in term.group if isinstance(e, Name) and columns[e.name].kind == "numeric"]
+        numbers = [
+            e.name for e in term.group if isinstance(e, Name) and encoder.read(e.name).kind == "numeric"
+        ]
         notes += [
             note("MW-W03", group=name, value=level)
             for name in numbers
@@ -124,9 +128,7 @@ def notes_on_groups(
     return notes + _nesting_questions(formula.random, groups)
 
 
-def _looks_swapped(
-    formula: Formula, term: RandomTerm, group: Group, columns: dict[str, Column], encoder: Encoder
-) -> str | None:
+def _looks_swapped(formula: Formula, term: RandomTerm, n_levels: int, encoder: Encoder) -> str | None:
     """Name the column of (column | group) that looks like the real grouping factor.
 
     Either the group is numeric and has fewer levels than the factor to the left of the bar, or the group is a
@@ -134,12 +136,12 @@ def _looks_swapped(
     """
     if len(term.group) != 1 or not isinstance(term.group[0], Name) or len(term.terms) != 1:
         return None
-    if columns[term.group[0].name].kind != "numeric":
+    if encoder.read(term.group[0].name).kind != "numeric":
         return None
     left = term.terms[0].factors
     if len(left) != 1 or not isinstance(left[0], Name):
         return None
-    if encoder.is_factor(left[0]) and len(encoder.grouping(left[0])[1]) > len(group.levels):
+    if encoder.is_factor(left[0]) and len(encoder.grouping(left[0])[1]) > n_levels:
         return left[0].name
     fixed = {factor.factors for factor in formula.terms}
     if term.group in fixed and not any(left[0] in factors for factors in fixed):

@@ -33,12 +33,13 @@ def checked(function: Callable[P, R]) -> Callable[P, R]:
     code = function.__code__
     names = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
     known = frozenset(names)
+    offered = tuple(name for name in names if name not in ("m", "self"))
 
     @wraps(function)
     def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
         if not known.issuperset(kwargs):
             unknown = next(name for name in kwargs if name not in known)
-            raise error("MW-A01", owner=f"{function.__name__}()", name=unknown, available=names)
+            raise error("MW-A01", owner=f"{function.__name__}()", name=unknown, available=offered)
         return function(*args, **kwargs)
 
     return guarded

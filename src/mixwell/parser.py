@@ -36,24 +36,9 @@ from mixwell.expression import (
     is_dunder,
     label,
     names,
-    variables,
 )
 
-__all__ = ["CONTRASTS", "FUNCTIONS", "STRUCTURES", "Algebra", "Bar", "Node", "Parser", "Token", "tokenize"]
-__all__ += [
-    "Binary",
-    "Boolean",
-    "Call",
-    "Expr",
-    "Name",
-    "Number",
-    "Span",
-    "String",
-    "Unary",
-    "label",
-    "names",
-]
-__all__ += ["variables"]
+__all__ = ["Algebra", "Bar", "Node", "Parser", "Token", "tokenize"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from mixwell.contrasts import level_text
 from mixwell.errors import error
-from mixwell.options import choice
+from mixwell.options import checked, choice
 from mixwell.values import SparseMatrix
 
 if TYPE_CHECKING:
@@ -20,6 +21,8 @@ __all__ = ["fixed_part", "predict", "random_part", "sparse_z"]
 
 Array = NDArray[np.float64]
 Columns = Sequence[Array | None]
+
+_NEARBY = 10_000  # levels among which a message looks for what was meant
 
 
 def fixed_part(columns: Columns, beta: Array, n: int) -> Array:
@@ -54,6 +57,7 @@ def sparse_z(terms: Sequence[RandomDesign], n: int) -> SparseMatrix:
     return SparseMatrix(np.concatenate(rows), np.concatenate(columns), np.concatenate(values), (n, start))
 
 
+@checked
 def predict(
     m: FittedModel,
     newdata: Any = None,
@@ -127,13 +131,9 @@ def _refuse_level(frame: Any, term: RandomDesign, columns: tuple[str, ...]) -> N
         codes, levels = frame.column(name).codes()
         parts.append(None if codes[row] < 0 else levels[codes[row]])
     missing = [name for name, part in zip(columns, parts, strict=True) if part is None]
-    known = [display(level) for level in term.levels]
+    known = [level_text(level) for level in term.levels[:_NEARBY]]
     if missing:
         raise error("MW-P12", group=term.group, column=missing[0], row=row)
-    level = display(parts[0] if len(parts) == 1 else tuple(parts))
-    raise error("MW-P10", name=level, group=term.group, row=row, available=known, n_levels=len(known))
-
-
-def display(level: Any) -> str:
-    """Text of a level; the parts of an interaction joined by ':'."""
-    return ":".join(map(str, level)) if isinstance(level, tuple) else str(level)
+    level = level_text(parts[0] if len(parts) == 1 else tuple(parts))
+    fitted = len(term.levels)
+    raise error("MW-P10", name=level, group=term.group, row=row, available=known, n_levels=fitted)

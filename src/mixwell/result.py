@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from mixwell import predict, tables
 from mixwell._core import Problem, Term
 from mixwell.certificate import Certificate, certify
-from mixwell.diagnosis import ILL_CONDITIONED, Boundary, announce, boundaries, conditioning
+from mixwell.diagnosis import ILL_CONDITIONED, Boundary, announce, boundaries, conditioning, dropped_columns
 from mixwell.errors import Note, error, note
 from mixwell.options import Control, Method, choice
 from mixwell.values import Covariance, NamedVector, SparseMatrix, Terms, VarCorr
@@ -452,7 +452,7 @@ class FittedModel:
         """Remarks worth reading: dropped rows and columns, poorly determined or zero variances."""
         notes = list(self.design.notes)
         if self.dropped:
-            notes.append(note("MW-C02", columns=self.dropped, kept=self.fixef.names))
+            notes.append(dropped_columns(self.design, self.kept, self.problem.dropped))
         condition, names = conditioning(self.fixed_columns, self.design.weights, self.fixef.names)
         if condition > ILL_CONDITIONED:
             notes.append(note("MW-C03", condition=f"{condition:.1g}", columns=names))

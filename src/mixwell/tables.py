@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from mixwell.contrasts import level_text
 from mixwell.errors import error
-from mixwell.options import choice
+from mixwell.options import checked, choice
 from mixwell.text import Block, cells, html, p_value, text
 
 if TYPE_CHECKING:
@@ -102,6 +102,7 @@ def _fixed(m: FittedModel) -> Block:
 # --- for computing --------------------------------------------------------------------------------------
 
 
+@checked
 def ranef(m: FittedModel, *, condvar: bool = True) -> Any:
     """Return the conditional modes of the random effects, one row each.
 
@@ -139,6 +140,7 @@ def ranef(m: FittedModel, *, condvar: bool = True) -> Any:
     return m.design.frame.native_like(columns | ({"condsd": np.concatenate(sds)} if condvar else {}))
 
 
+@checked
 def coef(m: FittedModel, group: str | None = None) -> Any:
     """Return the coefficients of each level of a grouping factor: fixed effects plus conditional modes.
 
@@ -164,7 +166,7 @@ def coef(m: FittedModel, group: str | None = None) -> Any:
     >>> m = mw.lmer("Reaction ~ Days + (Days | Subject)", mw.data.load("sleepstudy", "dict"))
     >>> table = m.coef("Subject")
     >>> table["Subject"][0], float(table["Days"][0].round(4))
-    ('308', 19.6667)
+    ('308', 19.6663)
     """
     groups = tuple(dict.fromkeys(term.group for term in m.design.random))
     if group is None and len(groups) == 1:
@@ -188,6 +190,7 @@ def coef(m: FittedModel, group: str | None = None) -> Any:
     return m.design.frame.native_like(columns | values)
 
 
+@checked
 def tidy(m: FittedModel, effects: Literal["fixed", "random", "all"] = "fixed") -> Any:
     """Return the parameters of the model, one row each.
 
@@ -270,6 +273,7 @@ def glance(m: FittedModel) -> Any:
     return m.design.frame.native_like(row | {"method": [m.method], "converged": [bool(m.optimum.converged)]})
 
 
+@checked
 def augment(m: FittedModel, *, rows: Literal["used", "all"] = "used") -> Any:
     """Return the rows of the data with what the model says about them.
 

@@ -80,6 +80,8 @@ models <- list(
   # transforms, in the fixed part and inside terms
   model("sleep_poly", "sleepstudy", "Reaction ~ poly(Days, 2) + (poly(Days, 2) | Subject)"),
   model("sleep_scale", "sleepstudy", "Reaction ~ scale(Days) + (scale(Days) | Subject)"),
+  model("sleep_center", "sleepstudy", "Reaction ~ center(Days) + us(center(Days) | Subject)", FALSE,
+        r = "Reaction ~ scale(Days, scale = FALSE) + (scale(Days, scale = FALSE) | Subject)"),
   model("sleep_log", "sleepstudy", "log(Reaction) ~ Days + I(Days^2) + (I(Days / 10) | Subject)"),
   model("sleep_sqrt", "sleepstudy", "sqrt(Reaction) ~ log(Days + 1) + exp(-Days) + (1 | Subject)", FALSE),
   model("sleep_bs", "sleepstudy", "Reaction ~ bs(Days, df = 5) + (1 | Subject)", FALSE),

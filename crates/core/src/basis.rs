@@ -90,8 +90,7 @@ impl Basis {
                     v[l] -= c * r[l + i * k];
                 }
             }
-            let gv: Vec<f64> =
-                (0..k).map(|a| (0..=j).map(|b| gram[a + b * k] * v[b]).sum::<f64>()).collect();
+            let gv: Vec<f64> = (0..k).map(|a| (0..=j).map(|b| gram[a + b * k] * v[b]).sum::<f64>()).collect();
             let left = (0..=j).map(|a| v[a] * gv[a]).sum::<f64>().max(0.0).sqrt();
             // In a second pass columns already have the norm sqrt(n) of their original.
             let reference = if tolerance.is_some() { (n as f64).sqrt() } else { norm };

@@ -131,7 +131,14 @@ impl Problem {
 
     /// Derivatives at the point that `factor` was evaluated at; `theta` is in the parameters of `frame`.
     #[must_use]
-    pub fn derivatives(&self, theta: &[f64], reml: bool, factor: &Factor, modes: &Modes, frame: Frame) -> Derivatives {
+    pub fn derivatives(
+        &self,
+        theta: &[f64],
+        reml: bool,
+        factor: &Factor,
+        modes: &Modes,
+        frame: Frame,
+    ) -> Derivatives {
         let c = &self.cross;
         let ratio = self.nu(reml) / factor.r2;
         let zpz = factor.invert(c, reml, false).zpz;

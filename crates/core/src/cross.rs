@@ -375,7 +375,9 @@ impl Cross {
                 }
                 // Every pair of levels that shares a row is a pair of neighbours by construction.
                 let list = self.nbr_ptr[e]..self.nbr_ptr[e + 1];
-                let Ok(found) = self.nbr[list.clone()].binary_search(&s) else { continue };
+                let Ok(found) = self.nbr[list.clone()].binary_search(&s) else {
+                    continue;
+                };
                 let width = (self.val_ptr[e + 1] - self.val_ptr[e]) / k;
                 let first = self.val_ptr[e] - self.val_ptr[from] + self.col[list.start + found] as usize;
                 let scale = root(i);

@@ -41,7 +41,7 @@ pub fn cholesky(a: &mut [f64], n: usize, ld: usize) -> Result<(), Error> {
         for l in 0..j {
             d -= a[j + l * ld] * a[j + l * ld];
         }
-        if !(d > 0.0) || !d.is_finite() {
+        if d <= 0.0 || !d.is_finite() {
             return Err(failed(j));
         }
         let d = d.sqrt();

@@ -30,6 +30,9 @@ const DESCENT: f64 = 1e-6;
 /// Standard deviations (standardised columns, in units of sigma) below this are tried at exactly zero.
 const VANISHING: f64 = 1e-3;
 
+/// Evaluations after which the Hessian learns from the gradients seen.
+const SECANT_FROM: usize = 20;
+
 /// How the search is limited.
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -140,6 +143,9 @@ impl Coordinate {
     }
 }
 
+/// Theta along a way out of a saddle, as a function of how far.
+type Path = Box<dyn Fn(f64) -> Vec<f64>>;
+
 fn coordinates(s: &Structure) -> Vec<Coordinate> {
     let n = s.n_theta();
     match s.rho_bounds() {
@@ -187,6 +193,7 @@ impl Search<'_> {
                 }
                 promised = Model::new(&point.d, point.x.len()).step(f64::INFINITY).1;
                 if promised <= NEGLIGIBLE {
+                    converged = true;
                     // At the boundary and stationary; only a way back into the cone's interior is left to look for.
                     if !self.leave_saddle(&mut point)? {
                         break;
@@ -205,6 +212,11 @@ impl Search<'_> {
     /// Search coordinates of inner theta.
     fn free(&self, inner: &[f64]) -> Vec<f64> {
         inner.iter().zip(&self.coordinates).map(|(v, c)| c.free(*v)).collect()
+    }
+
+    /// `x` with the coordinates of those parameters replaced that differ between two inner thetas; the others keep their digits.
+    fn moved(&self, x: &[f64], from: &[f64], to: &[f64]) -> Vec<f64> {
+        (0..x.len()).map(|i| if to[i] == from[i] { x[i] } else { self.coordinates[i].free(to[i]) }).collect()
     }
 
     /// Inner theta of search coordinates.
@@ -247,7 +259,15 @@ impl Search<'_> {
         Point { x, f, d, raw }
     }
 
-    fn note(&mut self, f: f64, gradient: f64, radius: f64, predicted: f64, accepted: bool, kind: &'static str) {
+    fn note(
+        &mut self,
+        f: f64,
+        gradient: f64,
+        radius: f64,
+        predicted: f64,
+        accepted: bool,
+        kind: &'static str,
+    ) {
         let evaluation = self.trace.len() + 1;
         self.trace.push(Step { evaluation, criterion: f, gradient, radius, predicted, accepted, kind });
     }
@@ -262,8 +282,9 @@ impl Search<'_> {
         let mut promised = f64::INFINITY;
         let mut stalled = 0;
         let mut polished = false;
+        let mut secant = vec![0.0; n * n];
         while !self.exhausted() {
-            let model = Model::new(&point.d, n);
+            let model = Model::corrected(&point.d, &secant, n);
             let (step, predicted, length) = model.step(radius);
             promised = model.step(f64::INFINITY).1;
             if promised <= FINAL || (polished && promised <= NEGLIGIBLE) {
@@ -283,7 +304,11 @@ impl Search<'_> {
             let accepted = ratio > 1e-4 || quiet;
             self.note(f, model.gradient_norm, radius, predicted, accepted, "newton");
             if accepted {
-                *point = self.complete(x, f);
+                let next = self.complete(x, f);
+                if self.trace.len() > SECANT_FROM {
+                    correct(&mut secant, &point.d, &next.d, &step);
+                }
+                *point = next;
                 if quiet {
                     stalled += 1;
                     if stalled >= 3 {
@@ -314,7 +339,7 @@ impl Search<'_> {
             at = own.end;
             let scale = scale_of(&point.d.size[t], k);
             let theta = &inner[own.clone()];
-            let trial: Option<(f64, Box<dyn Fn(f64) -> Vec<f64>>)> = match s.kind {
+            let trial: Option<(f64, Path)> = match s.kind {
                 Kind::Unstructured => {
                     let (values, vectors) = dense::eigen(&point.d.g[t], k);
                     (values[0] < -DESCENT * scale).then(|| {
@@ -334,7 +359,7 @@ impl Search<'_> {
                                 (0..k * k).map(|l| u[l] * d[l / k].max(0.0).sqrt()).collect();
                             s.theta_of(&root)
                         };
-                        (values[0], Box::new(along) as Box<dyn Fn(f64) -> Vec<f64>>)
+                        (values[0], Box::new(along) as Path)
                     })
                 }
                 _ => {
@@ -352,20 +377,23 @@ impl Search<'_> {
                             theta[i] = if linear { tau } else { tau.sqrt() };
                             theta
                         };
-                        (g, Box::new(along) as Box<dyn Fn(f64) -> Vec<f64>>)
+                        (g, Box::new(along) as Path)
                     })
                 }
             };
-            let Some((slope, along)) = trial else { continue };
+            let Some((slope, along)) = trial else {
+                continue;
+            };
             let mut tau = 1.0;
             while tau > 1e-12 && !self.exhausted() {
                 let mut x = inner.clone();
                 x[own.clone()].copy_from_slice(&along(tau));
-                let f = self.problem.evaluate(&x, self.options.reml, &mut self.factor).unwrap_or(f64::INFINITY);
+                let f =
+                    self.problem.evaluate(&x, self.options.reml, &mut self.factor).unwrap_or(f64::INFINITY);
                 let down = f < point.f + 1e-4 * tau * slope && f < point.f - NOISE * (1.0 + point.f.abs());
                 self.note(f, slope, tau, -tau * slope, down, "saddle");
                 if down {
-                    let x = self.free(&x);
+                    let x = self.moved(&point.x, &inner, &x);
                     *point = self.complete(x, f);
                     return Ok(true);
                 }
@@ -393,8 +421,9 @@ impl Search<'_> {
                 // Only when a direction is nearly, but not exactly, gone.
                 let exact = (0..k).filter(|j| lambda[j * (k + 1)] == 0.0).count();
                 if d.iter().filter(|v| zero(**v)).count() > exact {
-                    let root: Vec<f64> =
-                        (0..k * k).map(|l| if zero(d[l / k]) { 0.0 } else { u[l] * d[l / k].sqrt() }).collect();
+                    let root: Vec<f64> = (0..k * k)
+                        .map(|l| if zero(d[l / k]) { 0.0 } else { u[l] * d[l / k].sqrt() })
+                        .collect();
                     x[own].copy_from_slice(&clean(s.theta_of(&root)));
                 }
             } else {
@@ -413,7 +442,7 @@ impl Search<'_> {
         let agrees = f <= point.f + 100.0 * NOISE * (1.0 + point.f.abs());
         self.note(f, 0.0, 0.0, 0.0, agrees, "boundary");
         if agrees {
-            let x = self.free(&x);
+            let x = self.moved(&point.x, &inner, &x);
             *point = self.complete(x, f);
         } else {
             self.problem.evaluate(&inner, self.options.reml, &mut self.factor)?;
@@ -489,6 +518,31 @@ fn scale_of(size: &[f64], k: usize) -> f64 {
     (0..k).map(|i| size[i + i * k].abs()).fold(f64::MIN_POSITIVE, f64::max)
 }
 
+/// Symmetric rank-one correction of the Hessian from one step: what the gradients say beyond average information.
+///
+/// Most searches end before it matters. Where average and observed information differ much (few levels, a nearly
+/// singular lambda) it turns slow linear convergence into superlinear.
+fn correct(secant: &mut [f64], old: &Derivatives, new: &Derivatives, step: &[f64]) {
+    let n = step.len();
+    let r: Vec<f64> = (0..n)
+        .map(|i| {
+            let expected: f64 = (0..n).map(|j| (new.hessian[i + j * n] + secant[i + j * n]) * step[j]).sum();
+            new.gradient[i] - old.gradient[i] - expected
+        })
+        .collect();
+    let scale = |i: usize| new.information[i + i * n].abs().max(f64::MIN_POSITIVE).sqrt();
+    let rs: f64 = r.iter().zip(step).map(|(a, b)| a * b).sum();
+    let rr: f64 = (0..n).map(|i| (r[i] / scale(i)).powi(2)).sum::<f64>().sqrt();
+    let ss: f64 = (0..n).map(|i| (step[i] * scale(i)).powi(2)).sum::<f64>().sqrt();
+    if rs.is_finite() && rs.abs() > 1e-3 * rr * ss {
+        for j in 0..n {
+            for i in 0..n {
+                secant[i + j * n] += r[i] * r[j] / rs;
+            }
+        }
+    }
+}
+
 /// The quadratic model in scaled eigen-coordinates.
 struct Model {
     n: usize,
@@ -502,7 +556,13 @@ struct Model {
 
 impl Model {
     fn new(d: &Derivatives, n: usize) -> Model {
-        let largest = (0..n).map(|i| d.information[i + i * n].abs().max(d.hessian[i + i * n].abs())).fold(0.0, f64::max);
+        Model::corrected(d, &vec![0.0; n * n], n)
+    }
+
+    fn corrected(d: &Derivatives, secant: &[f64], n: usize) -> Model {
+        let largest = (0..n)
+            .map(|i| d.information[i + i * n].abs().max(d.hessian[i + i * n].abs()))
+            .fold(0.0, f64::max);
         let scale: Vec<f64> = (0..n)
             .map(|i| {
                 let own = d.information[i + i * n].abs().max(d.hessian[i + i * n].abs());
@@ -512,7 +572,8 @@ impl Model {
         let scaled: Vec<f64> = (0..n * n)
             .map(|l| {
                 let (i, j) = (l % n, l / n);
-                (d.hessian[i + j * n] + d.hessian[j + i * n]) / (2.0 * scale[i] * scale[j])
+                ((d.hessian[i + j * n] + d.hessian[j + i * n]) / 2.0 + secant[i + j * n])
+                    / (scale[i] * scale[j])
             })
             .collect();
         let (values, vectors) = dense::eigen(&scaled, n);
@@ -548,7 +609,8 @@ impl Model {
             mu = hi;
         }
         let z: Vec<f64> = self.g.iter().zip(&self.values).map(|(g, v)| -g / (v + mu)).collect();
-        let promised = -z.iter().zip(&self.g).zip(&self.values).map(|((z, g), v)| z * (g + 0.5 * v * z)).sum::<f64>();
+        let promised =
+            -z.iter().zip(&self.g).zip(&self.values).map(|((z, g), v)| z * (g + 0.5 * v * z)).sum::<f64>();
         let n = self.n;
         let step = (0..n)
             .map(|i| (0..n).map(|j| self.vectors[i + j * n] * z[j]).sum::<f64>() / self.scale[i])

@@ -46,8 +46,7 @@ impl Problem {
         let back = &c.fixed.back;
 
         let shifted: Vec<f64> = (0..p).map(|j| c.fixed.gamma[j] + modes.beta[j]).collect();
-        let mut beta: Vec<f64> =
-            (0..p).map(|i| (i..p).map(|j| back[i + j * p] * shifted[j]).sum()).collect();
+        let mut beta: Vec<f64> = (0..p).map(|i| (i..p).map(|j| back[i + j * p] * shifted[j]).sum()).collect();
         if c.fixed.y0 != 0.0 {
             beta[0] += c.fixed.y0;
         }

@@ -227,7 +227,8 @@ impl Structure {
                             2.0 * self.sd(theta, 0) * r[0]
                         } else {
                             let sign = if theta[t] < 0.0 { -1.0 } else { 1.0 };
-                            sign * r[0] * (f64::from(u8::from(i == t)) * sj + f64::from(u8::from(j == t)) * si)
+                            sign * r[0]
+                                * (f64::from(u8::from(i == t)) * sj + f64::from(u8::from(j == t)) * si)
                         };
                     }
                 }

@@ -43,7 +43,9 @@ fn parse_structure(name: &str, homogeneous: bool, k: usize) -> PyResult<Structur
         "diag" => Kind::Diagonal,
         "cs" => Kind::CompoundSymmetry,
         "ar1" => Kind::Ar1,
-        _ => return Err(PyValueError::new_err(format!("unknown covariance structure {name:?}"))),
+        _ => {
+            return Err(PyValueError::new_err(format!("unknown covariance structure {name:?}")));
+        }
     };
     // One column needs no structure but its variance.
     let kind = if k == 1 { Kind::Diagonal } else { kind };
@@ -134,7 +136,8 @@ impl PyProblem {
         let borrowed: Vec<_> = terms
             .iter()
             .map(|t| {
-                let columns = t.columns.iter().map(|c| c.as_ref().map(|c| c.bind(py).readonly())).collect::<Vec<_>>();
+                let columns =
+                    t.columns.iter().map(|c| c.as_ref().map(|c| c.bind(py).readonly())).collect::<Vec<_>>();
                 (t.codes.bind(py).readonly(), columns)
             })
             .collect();
@@ -214,12 +217,7 @@ impl PyProblem {
     }
 
     /// Gradient and Hessian (average information plus curvature) at theta.
-    fn derivatives(
-        &self,
-        py: Python<'_>,
-        theta: Values<'_>,
-        reml: bool,
-    ) -> PyResult<(Py<PyAny>, Py<PyAny>)> {
+    fn derivatives(&self, py: Python<'_>, theta: Values<'_>, reml: bool) -> PyResult<(Py<PyAny>, Py<PyAny>)> {
         let theta = self.checked(&theta)?;
         let d = py
             .detach(|| {
@@ -246,13 +244,7 @@ impl PyProblem {
         self.optimum(py, &optimum)
     }
 
-    fn solve(
-        &self,
-        py: Python<'_>,
-        theta: Values<'_>,
-        reml: bool,
-        full: bool,
-    ) -> PyResult<PySolution> {
+    fn solve(&self, py: Python<'_>, theta: Values<'_>, reml: bool, full: bool) -> PyResult<PySolution> {
         let theta = self.checked(&theta)?;
         let solution = py.detach(|| self.inner.solve(&theta, reml, full)).map_err(|e| raise(py, &e))?;
         self.solution(py, &solution)

@@ -1,4 +1,4 @@
-"""Polynomial and spline bases with R's values: `poly`, `bs`, `ns`.
+"""Columns learned from data, with R's values: `poly`, `bs`, `ns`, `scale`.
 
 A basis is learned once from the training column (`learn_*`) and evaluated anywhere (`.columns(x)`), so that
 new data meet the same polynomials and knots. Values agree with R's `stats::poly`, `splines::bs` and
@@ -7,18 +7,34 @@ new data meet the same polynomials and knots. Values agree with R's `stats::poly
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Polynomial", "Powers", "Spline", "learn_bs", "learn_ns", "learn_poly"]
+__all__ = ["LEARN", "Learned", "Polynomial", "Powers", "Scaling", "Spline"]
+__all__ += ["learn_bs", "learn_ns", "learn_poly"]
 
 Floats = NDArray[np.float64]
 
 # A polynomial whose norm falls below this part of x times the previous one is zero on all points.
 _EXHAUSTED = 1e-10
+_CHUNK = 8_192  # rows of a spline basis at a time, so that temporaries stay in the cache
+
+
+@dataclass(frozen=True, slots=True)
+class Scaling:
+    """The shift and the divisor learned by scale() and its relatives."""
+
+    center: float
+    scale: float
+
+    def apply(self, x: Floats) -> Floats:
+        """Return (x - center) / scale."""
+        return (x - self.center) / self.scale
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,19 +119,23 @@ class Spline:
 
     def columns(self, x: Floats) -> tuple[Floats, ...]:
         """Return one array of shape (n,) per column of the basis."""
-        if not self.natural:
-            basis = _bsplines(self.knots, x, self.order)
-        else:
-            low, high = self.knots[0], self.knots[-1]
-            inside = np.clip(x, low, high)
-            basis = _bsplines(self.knots, inside, self.order)
+        m = self.knots.size - self.order if self.transform is None else len(self.transform)
+        out = np.empty((m, x.size))
+        for start in range(0, x.size, _CHUNK):
+            rows = slice(start, start + _CHUNK)
+            out[:, rows] = self._basis(x[rows])
+        return tuple(out)
+
+    def _basis(self, x: Floats) -> Floats:
+        """Columns of the basis, shape (m', n)."""
+        inside = np.clip(x, self.knots[0], self.knots[-1]) if self.natural else x
+        basis = _bsplines(self.knots, inside, self.order)
+        if self.natural:
             beyond = x - inside
-            for end, side in ((low, beyond < 0), (high, beyond > 0)):
+            for end, side in ((self.knots[0], beyond < 0), (self.knots[-1], beyond > 0)):
                 if side.any():
                     basis[:, side] += np.outer(_derivative(self.knots, end, self.order, 1), beyond[side])
-        if self.transform is not None:
-            basis = self.transform @ basis
-        return tuple(basis)
+        return basis if self.transform is None else self.transform @ basis
 
 
 def learn_bs(
@@ -231,3 +251,59 @@ def _derivative(knots: Floats, point: float, order: int, times: int) -> Floats:
     lower = _derivative(knots, point, order - 1, times - 1)
     slopes = np.divide(lower, width, out=np.zeros(m + 1), where=width > 0)
     return np.asarray((order - 1) * (slopes[:-1] - slopes[1:]))
+
+
+# --- options of the formula functions -----------------------------------------------------------------------
+
+
+def _whole(value: Any, what: str, least: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or value != int(value) or value < least:
+        raise ValueError(f"{what} must be a whole number of at least {least}, got {value}")
+    return int(value)
+
+
+def _learn_poly(x: Floats, options: dict[str, Any]) -> Learned:
+    degree = _whole(options.get("degree", 1), "degree", 1)
+    return Powers(degree) if options.get("raw", False) else learn_poly(x, degree)[0]
+
+
+def _spline_options(options: dict[str, Any]) -> dict[str, Any]:
+    df, knots, boundary = options.get("df"), options.get("knots"), options.get("Boundary.knots")
+    return {
+        "df": None if df is None else _whole(df, "df", 1),
+        "knots": knots if knots is None or isinstance(knots, tuple) else (knots,),
+        "intercept": bool(options.get("intercept", False)),
+        "boundary": boundary,
+    }
+
+
+def _learn_bs(x: Floats, options: dict[str, Any]) -> Learned:
+    return learn_bs(x, degree=_whole(options.get("degree", 3), "degree", 1), **_spline_options(options))
+
+
+def _learn_ns(x: Floats, options: dict[str, Any]) -> Learned:
+    return learn_ns(x, **_spline_options(options))
+
+
+def _learn_scale(x: Floats, options: dict[str, Any]) -> Learned:
+    center, scale = options.get("center", True), options.get("scale", True)
+    shift = float(x.mean()) if center is True else float(center)
+    if scale is not True:
+        return Scaling(shift, float(scale) or 1.0)
+    moved = x - shift
+    divisor = math.sqrt(float(moved @ moved) / max(1, x.size - 1))
+    if not divisor > 1e-14 * float(np.abs(x).max()):
+        raise ValueError("all values are equal, so there is nothing to scale by")
+    return Scaling(shift, divisor)
+
+
+Learned: TypeAlias = Scaling | Polynomial | Powers | Spline
+LEARN: dict[str, Callable[[Floats, dict[str, Any]], Learned]] = {
+    "poly": _learn_poly,
+    "bs": _learn_bs,
+    "ns": _learn_ns,
+    "cr": _learn_ns,
+    "scale": _learn_scale,
+    "standardize": _learn_scale,
+    "center": lambda x, _: Scaling(float(x.mean()), 1.0),
+}
