@@ -10,11 +10,12 @@ import sys
 import warnings
 from typing import Any
 
-import mixwell as mw
 import numpy as np
 import pytest
-from mixwell import MixwellError, MixwellWarning
 from numpy.testing import assert_allclose
+
+import mixwell as mw
+from mixwell import MixwellError, MixwellWarning
 
 SLOPES = "Reaction ~ Days + (Days | Subject)"
 
@@ -100,6 +101,10 @@ def test_unknown_keywords_are_refused_with_a_suggestion(sleep: dict[str, Any]) -
         m.predict(newdat=sleep)  # type: ignore[call-arg]
     with refused("MW-A01", "Did you mean 'method'"):
         m.update(metod="ML")
+    with refused("MW-A01", "FittedModel.resid\\(\\)", "Did you mean 'align'"):
+        m.resid(aling=True)  # type: ignore[call-arg]
+    with refused("MW-A01", "Control\\(\\)", "Did you mean 'max_evaluations'"):
+        mw.Control(max_evaluation=3)  # type: ignore[call-arg]
 
 
 @pytest.mark.parametrize(

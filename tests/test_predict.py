@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-import mixwell as mw
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.testing import assert_allclose, assert_array_equal
+
+import mixwell as mw
 from mixwell import MixwellError, MixwellWarning
 from mixwell.predict import fixed_part, random_part
-from numpy.testing import assert_allclose, assert_array_equal
 
 SLOPES = "Reaction ~ Days + (Days | Subject)"
 
@@ -52,7 +53,7 @@ def test_population_predictions_need_no_groups(m: mw.FittedModel) -> None:
     assert_allclose(
         m.predict({"Days": [0.0, 2.0]}, re="population"), m.fixef[0] + m.fixef[1] * np.array([0, 2])
     )
-    with pytest.raises(MixwellError, match="MW-P02 .*'Subject'"):
+    with pytest.raises(MixwellError, match=r"MW-P02 .*'Subject'"):
         m.predict({"Days": [0.0]})
 
 
@@ -68,7 +69,7 @@ def test_levels_match_by_value_then_by_text(m: mw.FittedModel) -> None:
 
 def test_new_levels_are_refused_unless_allowed(m: mw.FittedModel) -> None:
     rows = {"Days": [1.0, 1.0], "Subject": ["308", "3080"]}
-    with pytest.raises(MixwellError, match="MW-P10  new level '3080' .*row 1[\\s\\S]*Did you mean '308'"):
+    with pytest.raises(MixwellError, match=r"MW-P10  new level '3080' .*row 1[\s\S]*Did you mean '308'"):
         m.predict(rows)
     known, new = m.predict(rows, new_levels="population")
     assert_allclose(known, m.fitted()[1])
@@ -77,7 +78,7 @@ def test_new_levels_are_refused_unless_allowed(m: mw.FittedModel) -> None:
 
 def test_a_missing_level_is_like_a_new_one(m: mw.FittedModel) -> None:
     rows = {"Days": [1.0, 1.0], "Subject": ["308", None]}
-    with pytest.raises(MixwellError, match="MW-P12  'Subject' .*row 1"):
+    with pytest.raises(MixwellError, match=r"MW-P12  'Subject' .*row 1"):
         m.predict(rows)
     assert_allclose(m.predict(rows, new_levels="population")[1], m.fixef[0] + m.fixef[1])
 
@@ -86,7 +87,7 @@ def test_new_combinations_of_known_labels() -> None:
     pastes = mw.data.load("pastes", "dict")
     m = mw.lmer("strength ~ 1 + (1 | batch/cask)", pastes)
     rows = {"batch": ["A", "A", "Z"], "cask": ["a", "z", "a"]}
-    with pytest.raises(MixwellError, match="MW-P10  new level '[AZ:az]+' of the grouping factor"):
+    with pytest.raises(MixwellError, match=r"MW-P10  new level '[AZ:az]+' of the grouping factor"):
         m.predict(rows)
     both, batch_only, none = m.predict(rows, new_levels="population")
     batch = m.coef("batch")["(Intercept)"][0]
@@ -101,7 +102,7 @@ def test_missing_predictors_give_nan(m: mw.FittedModel) -> None:
 
 def test_unknown_levels_of_fixed_factors_are_refused(sleep: dict[str, Any]) -> None:
     m = mw.lmer("Reaction ~ factor(Days) + (1 | Subject)", sleep)
-    with pytest.raises(MixwellError, match="MW-P01  level '12' of factor\\(Days\\)"):
+    with pytest.raises(MixwellError, match=r"MW-P01  level '12' of factor\(Days\)"):
         m.predict({"Days": [12], "Subject": ["308"]})
 
 

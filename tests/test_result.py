@@ -7,15 +7,16 @@ import pickle
 from html.parser import HTMLParser
 from typing import Any
 
-import mixwell as mw
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from mixwell import MixwellError, MixwellWarning
-from mixwell.text import cells, number, p_value
 from numpy.testing import assert_allclose
 from oracle import Oracle, OracleTerm
+
+import mixwell as mw
+from mixwell import MixwellError, MixwellWarning
+from mixwell.text import cells, number, p_value
 
 SLOPES = "Reaction ~ Days + (Days | Subject)"
 LIBRARIES = ("pandas", "polars", "pyarrow", "dict")
@@ -61,7 +62,7 @@ def dense(m: mw.FittedModel) -> Oracle:
 
 
 def test_likelihoods_follow_lme4(m: mw.FittedModel) -> None:
-    # R: REMLcrit, logLik, AIC, BIC, deviance(REML = FALSE), df.residual of lmer(Reaction ~ Days + (Days | Subject))
+    # R: REMLcrit, logLik, AIC, BIC, df.residual of lmer(Reaction ~ Days + (Days | Subject))
     assert_allclose(m.reml_criterion, 1743.62827, rtol=1e-8)
     assert_allclose([m.loglik, m.aic, m.bic], [-871.81414, 1755.62827, 1774.78600], rtol=1e-6)
     assert (m.npar, m.nobs, m.df_residual) == (6, 180, 174)
@@ -93,7 +94,7 @@ def test_criterion_is_the_likelihood_anywhere(m: mw.FittedModel) -> None:
     for theta in ([1.0, 0.0, 1.0], [0.5, -0.1, 0.0]):
         assert_allclose(m.criterion(theta), dense(m).criterion(np.array(theta), reml=True), rtol=1e-11)
     for wrong in ([1.0], 1.0, [1.0, np.nan, 1.0]):
-        with pytest.raises(MixwellError, match="MW-A08 .* must be 3 finite numbers"):
+        with pytest.raises(MixwellError, match=r"MW-A08 .* must be 3 finite numbers"):
             m.criterion(wrong)
 
 
@@ -252,7 +253,7 @@ def test_interactions_keep_their_labels() -> None:
     assert ":" in fit.ranef()["level"][-1]
     with pytest.raises(MixwellError, match="MW-A16"):
         fit.coef()
-    with pytest.raises(MixwellError, match="MW-A16 .*'batches'[\\s\\S]*Did you mean 'batch'"):
+    with pytest.raises(MixwellError, match=r"MW-A16 .*'batches'[\s\S]*Did you mean 'batch'"):
         fit.coef("batches")
 
 

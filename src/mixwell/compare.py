@@ -87,8 +87,6 @@ def _same_fixed(first: FittedModel, other: FittedModel) -> None:
         return
     texts = [m.formula.text for m in (first, other)]
     one, two = first.model_matrix(), other.model_matrix()
-    assert isinstance(one, np.ndarray)
-    assert isinstance(two, np.ndarray)
     if one.shape == two.shape and _same_span(one, two):
         raise error("MW-A13", models=texts)
     raise error("MW-A04", models=texts)

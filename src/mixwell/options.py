@@ -33,13 +33,14 @@ def checked(function: Callable[P, R]) -> Callable[P, R]:
     code = function.__code__
     names = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
     known = frozenset(names)
+    owner = f"{function.__qualname__.removesuffix('.__init__')}()"
     offered = tuple(name for name in names if name not in ("m", "self"))
 
     @wraps(function)
     def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
         if not known.issuperset(kwargs):
             unknown = next(name for name in kwargs if name not in known)
-            raise error("MW-A01", owner=f"{function.__name__}()", name=unknown, available=offered)
+            raise error("MW-A01", owner=owner, name=unknown, available=offered)
         return function(*args, **kwargs)
 
     return guarded
@@ -85,3 +86,6 @@ def _start(start: Any) -> tuple[float, ...]:
     if values.ndim != 1 or not np.isfinite(values).all():
         raise error("MW-A07", option="start", expected="a sequence of finite numbers", given=start)
     return tuple(values.tolist())
+
+
+Control.__init__ = checked(Control.__init__)  # type: ignore[method-assign]

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +22,7 @@ from mixwell._core import Problem, Term
 from mixwell.certificate import Certificate, certify
 from mixwell.diagnosis import ILL_CONDITIONED, Boundary, announce, boundaries, conditioning, dropped_columns
 from mixwell.errors import Note, error, note
-from mixwell.options import Control, Method, choice
+from mixwell.options import Control, Method, checked, choice
 from mixwell.values import Covariance, NamedVector, SparseMatrix, Terms, VarCorr
 
 if TYPE_CHECKING:
@@ -299,6 +299,7 @@ class FittedModel:
             out += predict.random_part(term.codes, term.columns, np.asarray(b))
         return _frozen(out)
 
+    @checked
     def fitted(self, *, align: bool = False) -> Array:
         """Return fitted values with the random effects.
 
@@ -321,6 +322,7 @@ class FittedModel:
         """
         return self._aligned(self._fitted, align=align)
 
+    @checked
     def resid(
         self, kind: Literal["response", "pearson", "scaled"] = "response", *, align: bool = False
     ) -> Array:
@@ -367,6 +369,10 @@ class FittedModel:
         out[rows] = values
         return out
 
+    @overload
+    def model_matrix(self, kind: Literal["fixed"] = "fixed") -> Array: ...
+    @overload
+    def model_matrix(self, kind: Literal["random"]) -> SparseMatrix: ...
     def model_matrix(self, kind: Literal["fixed", "random"] = "fixed") -> Array | SparseMatrix:
         """Return X (estimable columns) or Z.
 

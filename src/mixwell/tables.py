@@ -73,12 +73,16 @@ def _heading(m: FittedModel) -> Block:
         title = "Linear model fitted by least squares" + ("" if m.is_reml else ", residual variance by ML")
     groups = {term.group: f"{term.group} {len(term.levels)} levels" for term in design.random}
     rows = f"{m.nobs} rows" + (f" of {design.n_rows}" if m.nobs != design.n_rows else "")
+    extras = ["prior weights"] if design.weights is not None else []
+    extras += ["an offset"] if design.offset is not None else []
     likelihood = [f"loglik {m.loglik:.3f}", f"AIC {m.aic:.2f}", f"BIC {m.bic:.2f}"]
     if m.is_mixed and m.is_reml:
         likelihood.insert(0, f"REML criterion {m.reml_criterion:.3f}")
     if not m.is_mixed:
         likelihood.insert(0, f"sigma {cells([m.sigma])[0]} on {m.df_residual} degrees of freedom")
-    return Block(title, lines=[m.formula.text, "; ".join([rows, *groups.values()]), ", ".join(likelihood)])
+    return Block(
+        title, lines=[m.formula.text, "; ".join([rows, *groups.values(), *extras]), ", ".join(likelihood)]
+    )
 
 
 def _fixed(m: FittedModel) -> Block:

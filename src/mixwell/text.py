@@ -105,7 +105,10 @@ def _html(block: Block) -> str:
 
     def cell(tag: str, content: str, at: int) -> str:
         align = "left" if at < block.left else "right"
-        return f'<{tag} style="text-align:{align};padding:0.1em 0.6em">{escape(content.strip())}</{tag}>'
+        digits = escape(content.strip())
+        # Figure spaces keep the decimal points of a right-aligned column under each other.
+        shown = digits + "\u2007" * (len(content) - len(content.rstrip())) if align == "right" else digits
+        return f'<{tag} style="text-align:{align};padding:0.1em 0.6em">{shown}</{tag}>'
 
     def row(tag: str, contents: Sequence[str]) -> str:
         return f"<tr>{''.join(cell(tag, content, at) for at, content in enumerate(contents))}</tr>"

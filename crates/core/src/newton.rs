@@ -306,6 +306,10 @@ impl Search<'_> {
             if accepted {
                 let next = self.complete(x, f);
                 if self.trace.len() > SECANT_FROM {
+                    if ratio > 1.5 {
+                        // Twice the promised decrease means that the curvature is far too large: forget what made it so.
+                        secant.fill(0.0);
+                    }
                     correct(&mut secant, &point.d, &next.d, &step);
                 }
                 *point = next;
