@@ -49,13 +49,17 @@ def code_group(encoder: Encoder, group: tuple[Expr, ...]) -> tuple[Codes, Labels
 
 
 def check_size(formula: Formula, term: RandomTerm, levels: Labels, k: int, encoder: Encoder) -> None:
-    """Refuse a factor with one level, with a level per row, or with more random effects than rows."""
+    """Refuse a factor with one level, with a level per row, or with more random effects than rows.
+
+    An ar1 term may have as many effects as rows: two parameters describe them, and correlation over time is
+    what sets them apart from the residuals.
+    """
     group, count, n = term.group_label, len(levels), encoder.n
     if count == 1:
         raise error("MW-D15", group=group, level=level_text(levels[0]), term=str(term))
     if count >= n:
         raise error("MW-D16", group=group, levels=count, n=n, term=str(term))
-    if count * k >= n:
+    if count * k >= n and term.structure != "ar1":
         advice = "Use fewer columns to the left of the bar."
         if (column := _looks_swapped(formula, term, count, encoder)) is not None:
             advice = "Is the bar the wrong way round? The grouping factor stands to its right: "

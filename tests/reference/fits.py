@@ -44,5 +44,5 @@ def fit(model_id: str) -> Any:
     model = models()[model_id]
     options = {key: model[key] for key in ("weights", "offset", "contrasts") if model.get(key) is not None}
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "MW-C02")  # dropped columns; test_fixed_effects compares their names
+        warnings.filterwarnings("ignore", "MW-C02")  # dropped columns: their names are compared instead
         return mw.fit(model["formula"], table(model["data"]), method=model["method"], **options)
