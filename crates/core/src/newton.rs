@@ -30,8 +30,12 @@ const DESCENT: f64 = 1e-6;
 /// Standard deviations (standardised columns, in units of sigma) below this are tried at exactly zero.
 const VANISHING: f64 = 1e-3;
 
-/// Evaluations after which the Hessian learns from the gradients seen.
+/// The Hessian learns from the gradients seen once a step promises less than this, or after so many evaluations.
+const SECANT_BELOW: f64 = 1e-3;
 const SECANT_FROM: usize = 20;
+
+/// Up to this many random effects, boundary points are looked at for a lower basin.
+const FEW_EFFECTS: usize = 2000;
 
 /// How the search is limited.
 #[derive(Debug, Clone)]
@@ -59,7 +63,7 @@ pub struct Step {
     pub predicted: f64,
     /// Was the step taken?
     pub accepted: bool,
-    /// What kind of step: newton, saddle, boundary or start.
+    /// What kind of step: start, newton, saddle, boundary or basin.
     pub kind: &'static str,
 }
 
@@ -182,27 +186,80 @@ impl Search<'_> {
             None => self.problem.cross.terms.iter().flat_map(|t| t.structure.start()).collect(),
         };
         let mut point = self.first(self.free(&start))?;
-        let (mut converged, mut promised) = self.descend(&mut point)?;
+        let (mut converged, mut promised) = self.settle(&mut point)?;
+        while !self.exhausted() && self.lower_basin(&mut point)? {
+            (converged, promised) = self.settle(&mut point)?;
+        }
+        self.finish(point, converged, promised)
+    }
+
+    /// Descends to a local optimum over the cone: no saddle, and exact zeros where components have vanished.
+    fn settle(&mut self, point: &mut Point) -> Result<(bool, f64), Error> {
+        let (mut converged, mut promised) = self.descend(point)?;
         for _round in 0..20 {
             if self.exhausted() {
                 break;
             }
-            if !self.leave_saddle(&mut point)? {
-                if !self.snap(&mut point)? {
+            if !self.leave_saddle(point)? {
+                if !self.snap(point)? {
                     break;
                 }
                 promised = Model::new(&point.d, point.x.len()).step(f64::INFINITY).1;
                 if promised <= NEGLIGIBLE {
                     converged = true;
                     // At the boundary and stationary; only a way back into the cone's interior is left to look for.
-                    if !self.leave_saddle(&mut point)? {
+                    if !self.leave_saddle(point)? {
                         break;
                     }
                 }
             }
-            (converged, promised) = self.descend(&mut point)?;
+            (converged, promised) = self.descend(point)?;
         }
-        self.finish(point, converged, promised)
+        Ok((converged, promised))
+    }
+
+    /// Looks at the criterion with one term, or one column of a term, at zero; true when that is lower.
+    ///
+    /// On tiny designs an interior optimum can be local while the boundary is lower. One factorisation a
+    /// candidate, so it is done where that costs next to nothing and where several optima are a real possibility.
+    fn lower_basin(&mut self, point: &mut Point) -> Result<bool, Error> {
+        if self.problem.cross.n_random() > FEW_EFFECTS {
+            return Ok(false);
+        }
+        let inner = self.inner(&point.x);
+        let mut candidates = Vec::new();
+        let mut at = 0;
+        for term in &self.problem.cross.terms {
+            let s = &term.structure;
+            let own = at..at + s.n_theta();
+            at = own.end;
+            let sds = s.n_theta() - usize::from(s.rho_index().is_some());
+            let row = |t: usize| if s.kind == Kind::Unstructured { s.entry(t).0 } else { t };
+            let columns = if s.k == 1 || s.homogeneous { 0 } else { s.k };
+            // None: all standard deviations of the term.
+            for column in std::iter::once(None).chain((0..columns).map(Some)) {
+                let mut x = inner.clone();
+                for t in (0..sds).filter(|t| column.is_none_or(|c| row(*t) == c)) {
+                    x[own.start + t] = 0.0;
+                }
+                candidates.push(x);
+            }
+        }
+        candidates.retain(|x| *x != inner);
+        for x in candidates {
+            if self.exhausted() {
+                break;
+            }
+            let f = self.problem.evaluate(&x, self.options.reml, &mut self.factor).unwrap_or(f64::INFINITY);
+            let lower = f < point.f - 1e-9 * (1.0 + point.f.abs());
+            if lower {
+                self.note(f, 0.0, 0.0, 0.0, lower, "basin");
+                let x = self.moved(&point.x, &inner, &x);
+                *point = self.complete(x, f);
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     fn exhausted(&self) -> bool {
@@ -305,12 +362,14 @@ impl Search<'_> {
             self.note(f, model.gradient_norm, radius, predicted, accepted, "newton");
             if accepted {
                 let next = self.complete(x, f);
-                if self.trace.len() > SECANT_FROM {
-                    if ratio > 1.5 {
-                        // Twice the promised decrease means that the curvature is far too large: forget what made it so.
+                if self.trace.len() > SECANT_FROM || predicted < SECANT_BELOW {
+                    if !(0.5..1.5).contains(&ratio) {
+                        // The corrected model was wrong about this step: start learning anew.
                         secant.fill(0.0);
                     }
-                    correct(&mut secant, &point.d, &next.d, &step);
+                    if ratio > 0.5 {
+                        correct(&mut secant, &point.d, &next.d, &step);
+                    }
                 }
                 *point = next;
                 if quiet {

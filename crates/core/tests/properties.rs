@@ -6,13 +6,16 @@ use mixwell_core::{Error, Kind, Options, Problem, Rows, Structure, Term, dense};
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
 
+/// Codes, number of levels, columns, structure.
+type RandomPart = (Vec<i32>, usize, Vec<Vec<f64>>, Structure);
+
 /// A random design: rows, and which structures its terms have.
 #[derive(Debug, Clone)]
 struct Design {
     y: Vec<f64>,
     x: Vec<f64>,
     weights: Vec<f64>,
-    terms: Vec<(Vec<i32>, usize, Vec<Vec<f64>>, Structure)>,
+    terms: Vec<RandomPart>,
     theta: Vec<f64>,
 }
 
@@ -178,7 +181,7 @@ proptest! {
     fn derivatives_of_every_structure(s in structures(), seed in prop::collection::vec(0.2f64..1.0, 8)) {
         let mut theta = seed[..s.n_theta()].to_vec();
         if let Some(rho) = s.rho_index() {
-            theta[rho] = 0.4 * theta[rho];
+            theta[rho] *= 0.4;
         }
         let sigma = |theta: &[f64]| {
             let l = s.lambda(theta);
