@@ -15,9 +15,9 @@ from numpy.testing import assert_allclose
 
 import mixwell as mw
 from mixwell import MixwellWarning
-from mixwell.certificate import certify
-from mixwell.checks import Check, relative_covariance, split_theta
-from mixwell.diagnosis import conditioning
+from mixwell.inference.certificate import certify
+from mixwell.inference.checks import Check, relative_covariance, split_theta
+from mixwell.inference.diagnosis import conditioning
 
 SLOPES = "Reaction ~ Days + (Days | Subject)"
 

@@ -14,10 +14,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mixwell.bases import learn_bs, learn_ns, learn_poly
-from mixwell.columns import match_levels, plan
-from mixwell.contrasts import Contrast, coding_matrix, level_text
 from mixwell.design import Design, build_design
+from mixwell.design.bases import learn_bs, learn_ns, learn_poly
+from mixwell.design.columns import match_levels, plan
+from mixwell.design.contrasts import Contrast, coding_matrix, level_text
 from mixwell.errors import MixwellError
 from mixwell.formula import Name, parse
 

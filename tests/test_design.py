@@ -15,9 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mixwell.design import LOUD, Design, RandomDesign, build_design
+from mixwell.design.frame import Frame
 from mixwell.errors import MixwellError
 from mixwell.formula import parse
-from mixwell.frame import Frame
 
 rng = np.random.default_rng(7)
 

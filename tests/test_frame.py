@@ -16,8 +16,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mixwell.design.frame import Column, Frame, code_integers, compact, read_column
 from mixwell.errors import MixwellError
-from mixwell.frame import Column, Frame, code_integers, compact, read_column
 
 X = [1.5, -2.0, 0.25, 8.0]
 K = [3, 1, 2, 3]

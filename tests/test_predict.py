@@ -12,7 +12,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 import mixwell as mw
 from mixwell import MixwellError, MixwellWarning
-from mixwell.predict import fixed_part, random_part
+from mixwell.fitted.predict import fixed_part, random_part
 
 SLOPES = "Reaction ~ Days + (Days | Subject)"
 

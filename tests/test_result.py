@@ -16,7 +16,7 @@ from oracle import Oracle, OracleTerm
 
 import mixwell as mw
 from mixwell import MixwellError, MixwellWarning
-from mixwell.text import cells, number, p_value
+from mixwell.fitted.text import cells, number, p_value
 
 SLOPES = "Reaction ~ Days + (Days | Subject)"
 LIBRARIES = ("pandas", "polars", "pyarrow", "dict")

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mixwell import data
-    from mixwell.certificate import Certificate
-    from mixwell.compare import compare
     from mixwell.errors import MixwellError, MixwellWarning
+    from mixwell.fitted.result import FittedModel
+    from mixwell.fitted.values import NamedVector, VarCorr
+    from mixwell.inference.certificate import Certificate
+    from mixwell.inference.compare import compare
     from mixwell.models import fit, glm, glmer, lm, lmer
     from mixwell.options import Control
-    from mixwell.result import FittedModel
-    from mixwell.values import NamedVector, VarCorr
 
 __all__ = [
     "Certificate",
@@ -41,14 +41,14 @@ __all__ = [
 
 # Where each public name lives: importing the package costs nothing until one of them is used.
 _HOME = {
-    "Certificate": "certificate",
+    "Certificate": "inference.certificate",
     "Control": "options",
-    "FittedModel": "result",
+    "FittedModel": "fitted.result",
     "MixwellError": "errors",
     "MixwellWarning": "errors",
-    "NamedVector": "values",
-    "VarCorr": "values",
-    "compare": "compare",
+    "NamedVector": "fitted.values",
+    "VarCorr": "fitted.values",
+    "compare": "inference.compare",
     "fit": "models",
     "glm": "models",
     "glmer": "models",

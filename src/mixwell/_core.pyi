@@ -1,4 +1,4 @@
-"""The compiled core: cross-products, criterion, search and solution. Arrays are float64 unless said otherwise."""
+"""The compiled core: cross-products, criterion, search, solution. Arrays are float64 unless said so."""
 
 from collections.abc import Sequence
 from typing import TypedDict

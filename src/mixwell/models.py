@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from typing import Any, NoReturn, get_args
 
 from mixwell.design import build_design
-from mixwell.diagnosis import announce
+from mixwell.design.frame import Frame
 from mixwell.errors import error
+from mixwell.fitted.result import FittedModel, cross_products
 from mixwell.formula import Formula, parse
-from mixwell.frame import Frame
+from mixwell.inference.diagnosis import announce
 from mixwell.options import Control, Method, NaAction, checked, choice
-from mixwell.result import FittedModel, cross_products
 
 __all__ = ["fit", "glm", "glmer", "lm", "lmer"]
 

@@ -9,7 +9,7 @@ import numpy as np
 from mixwell.errors import error
 
 if TYPE_CHECKING:
-    from mixwell.result import FittedModel
+    from mixwell.fitted.result import FittedModel
 
 __all__ = ["compare"]
 

@@ -35,7 +35,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mixwell.predict import fixed_part, random_part
+from mixwell.fitted.predict import fixed_part, random_part
 
 if TYPE_CHECKING:
     from mixwell._core import Cone, Solution

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from mixwell.contrasts import level_text
+from mixwell.design.contrasts import level_text
 from mixwell.errors import error
+from mixwell.fitted.text import Block, cells, html, p_value, text
 from mixwell.options import checked, choice
-from mixwell.text import Block, cells, html, p_value, text
 
 if TYPE_CHECKING:
-    from mixwell.result import FittedModel
+    from mixwell.fitted.result import FittedModel
 
 __all__ = ["augment", "coef", "glance", "ranef", "summary", "summary_html", "tidy"]
 

@@ -10,9 +10,9 @@ from dataclasses import replace
 from typing import TypeVar
 
 from mixwell.errors import MixwellError, error
-from mixwell.expression import FUNCTIONS, Call, Expr, Name, Number, Span, label, names, variables
-from mixwell.parser import Algebra, Bar, Node
-from mixwell.terms import FixedTerm, Formula, RandomTerm
+from mixwell.formula.expression import FUNCTIONS, Call, Expr, Name, Number, Span, label, names, variables
+from mixwell.formula.parser import Algebra, Bar, Node
+from mixwell.formula.terms import FixedTerm, Formula, RandomTerm
 
 _MAX_TERMS = 20_000  # an accidental (a + b + ... + z)^9 must not eat the memory
 _ALONE = "Only 0 and 1 may stand alone, to leave out or keep the intercept. Arithmetic goes into I(...)."

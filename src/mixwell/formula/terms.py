@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from graphlib import TopologicalSorter
 from itertools import pairwise
 
-from mixwell.expression import STRUCTURES, Expr, Span, Structure, label, names
+from mixwell.formula.expression import STRUCTURES, Expr, Span, Structure, label, names
 
 
 @dataclass(frozen=True, slots=True)

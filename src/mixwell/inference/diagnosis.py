@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mixwell.checks import EPS, check_cone
 from mixwell.design import LOUD
 from mixwell.errors import MixwellWarning, Note, error, note
+from mixwell.inference.checks import EPS, check_cone
 
 if TYPE_CHECKING:
     from mixwell._core import Cone
     from mixwell.design import Design, RandomDesign
+    from mixwell.fitted.result import FittedModel
     from mixwell.formula import Formula
-    from mixwell.result import FittedModel
 
 __all__ = [
     "ILL_CONDITIONED",

@@ -1,7 +1,7 @@
 """Text of a formula -> tree: tokens and a Pratt parser with R's precedence.
 
 Nothing is evaluated here. The tree of the right-hand side is made of `Algebra` and `Bar`, which
-`mixwell.expansion` turns into terms; values, as in `log(x + 1)`, are trees of `mixwell.expression`. Whatever
+`expansion` turns into terms; values, as in `log(x + 1)`, are trees of `expression`. Whatever
 has no meaning is refused with a caret.
 """
 
@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple, TypeAlias
 
 from mixwell.errors import MixwellError, error, suggest
-from mixwell.expression import (
+from mixwell.formula.expression import (
     CONTRAST_CALL,
     CONTRASTS,
     FUNCTIONS,

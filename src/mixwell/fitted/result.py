@@ -17,13 +17,20 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from mixwell import predict, tables
 from mixwell._core import Problem, Term
-from mixwell.certificate import Certificate, certify
-from mixwell.diagnosis import ILL_CONDITIONED, Boundary, announce, boundaries, conditioning, dropped_columns
 from mixwell.errors import Note, error, note
+from mixwell.fitted import predict, tables
+from mixwell.fitted.values import Covariance, NamedVector, SparseMatrix, Terms, VarCorr
+from mixwell.inference.certificate import Certificate, certify
+from mixwell.inference.diagnosis import (
+    ILL_CONDITIONED,
+    Boundary,
+    announce,
+    boundaries,
+    conditioning,
+    dropped_columns,
+)
 from mixwell.options import Control, Method, checked, choice
-from mixwell.values import Covariance, NamedVector, SparseMatrix, Terms, VarCorr
 
 if TYPE_CHECKING:
     from mixwell._core import Optimum, Solution, Step

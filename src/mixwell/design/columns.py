@@ -15,10 +15,11 @@ from typing import Any, NoReturn, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from mixwell.bases import LEARN, Learned, Scaling
-from mixwell.contrasts import Contrast, coding_matrix, level_text, read_contrast
+from mixwell.design.bases import LEARN, Learned, Scaling
+from mixwell.design.contrasts import Contrast, coding_matrix, level_text, read_contrast
+from mixwell.design.frame import Codes, Column, Labels, compact
 from mixwell.errors import MixwellError, error
-from mixwell.expression import (
+from mixwell.formula.expression import (
     CONTRASTS,
     FUNCTIONS,
     Binary,
@@ -32,7 +33,6 @@ from mixwell.expression import (
     label,
     variables,
 )
-from mixwell.frame import Codes, Column, Labels, compact
 
 __all__ = ["Basis", "Coding", "Encoder", "Factor", "Plan", "encode", "match_levels", "plan"]
 

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mixwell.bases import learn_poly
+from mixwell.design.bases import learn_poly
 from mixwell.errors import error
-from mixwell.expression import CONTRASTS
+from mixwell.formula.expression import CONTRASTS
 
 __all__ = ["Contrast", "coding_matrix", "level_text", "read_contrast"]
 

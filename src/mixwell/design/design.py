@@ -12,11 +12,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from mixwell.columns import Encoder, Factor, Plan, State, encode, match_levels, plan
+from mixwell.design.columns import Encoder, Factor, Plan, State, encode, match_levels, plan
+from mixwell.design.frame import Codes, Column, Frame, Labels, Mask, read_column
+from mixwell.design.groups import Group, check_size, code_group, notes_on_groups, refuse_confounded
 from mixwell.errors import Note, error, note
 from mixwell.formula import Expr, Formula, Name, RandomTerm, Span, label, variables
-from mixwell.frame import Codes, Column, Frame, Labels, Mask, read_column
-from mixwell.groups import Group, check_size, code_group, notes_on_groups, refuse_confounded
 
 __all__ = ["LOUD", "Design", "RandomDesign", "Recipe", "build_design"]
 

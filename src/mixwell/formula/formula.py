@@ -16,54 +16,20 @@ from dataclasses import replace
 from functools import lru_cache
 
 from mixwell.errors import MixwellError, error
-from mixwell.expansion import Expansion, refuse_overlap
-from mixwell.expression import (
-    CONTRASTS,
-    FUNCTIONS,
-    STRUCTURES,
+from mixwell.formula.expansion import Expansion, refuse_overlap
+from mixwell.formula.expression import (
     Binary,
-    Boolean,
     Call,
     Expr,
-    Function,
     Name,
-    Number,
-    Span,
-    String,
-    Structure,
     Unary,
     label,
     names,
-    quoted,
-    variables,
 )
-from mixwell.parser import Algebra, Bar, Node, Parser
-from mixwell.terms import FixedTerm, Formula, RandomTerm
+from mixwell.formula.parser import Algebra, Bar, Node, Parser
+from mixwell.formula.terms import Formula
 
-__all__ = [
-    "CONTRASTS",
-    "FUNCTIONS",
-    "STRUCTURES",
-    "Binary",
-    "Boolean",
-    "Call",
-    "Expr",
-    "FixedTerm",
-    "Formula",
-]
-__all__ += [
-    "Function",
-    "Name",
-    "Number",
-    "RandomTerm",
-    "Span",
-    "String",
-    "Structure",
-    "Unary",
-    "label",
-    "names",
-]
-__all__ += ["parse", "quoted", "update", "variables"]
+__all__ = ["parse", "update"]
 
 
 def parse(text: str | Formula, columns: Sequence[str] = ()) -> Formula:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mixwell.errors import suggest
-from mixwell.text import Block, cells, html, text
+from mixwell.fitted.text import Block, cells, html, text
 
 __all__ = ["Covariance", "NamedVector", "SparseMatrix", "Terms", "VarCorr"]
 

@@ -1,6 +1,6 @@
 """The proof that comes with a fit: the theorems it rests on, checked on its numbers.
 
-What is checked, and against which tolerance, is written down in `mixwell.checks`.
+What is checked, and against which tolerance, is written down in `checks`.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mixwell import checks
-from mixwell.checks import Check, Rows
-from mixwell.diagnosis import Boundary, simpler_formula, zeros_of
-from mixwell.text import Block, html, text
+from mixwell.fitted.text import Block, html, text
+from mixwell.inference import checks
+from mixwell.inference.checks import Check, Rows
+from mixwell.inference.diagnosis import Boundary, simpler_formula, zeros_of
 
 if TYPE_CHECKING:
-    from mixwell.result import FittedModel
+    from mixwell.fitted.result import FittedModel
 
 __all__ = ["Certificate", "certify"]
 

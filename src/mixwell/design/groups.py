@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mixwell.columns import Encoder, Plan
-from mixwell.contrasts import level_text
+from mixwell.design.columns import Encoder, Plan
+from mixwell.design.contrasts import level_text
+from mixwell.design.frame import Codes, Labels, code_integers
 from mixwell.errors import Note, error, note
 from mixwell.formula import Call, Expr, Formula, Name, RandomTerm, label, variables
-from mixwell.frame import Codes, Labels, code_integers
 
 __all__ = ["Group", "check_size", "code_group", "cross", "notes_on_groups", "refuse_confounded"]
 

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from mixwell.contrasts import level_text
+from mixwell.design.contrasts import level_text
 from mixwell.errors import error
+from mixwell.fitted.values import SparseMatrix
 from mixwell.options import checked, choice
-from mixwell.values import SparseMatrix
 
 if TYPE_CHECKING:
     from mixwell.design import RandomDesign
-    from mixwell.result import FittedModel
+    from mixwell.fitted.result import FittedModel
 
 __all__ = ["fixed_part", "predict", "random_part", "sparse_z"]
 
@@ -107,7 +107,7 @@ def predict(
     given = m.arguments.get("offset")
     if given is not None and not isinstance(given, str):
         raise error("MW-P11")
-    from mixwell.frame import Frame  # noqa: PLC0415  (rows are only read again here)
+    from mixwell.design.frame import Frame  # noqa: PLC0415  (rows are only read again here)
 
     recipe = m.design.recipe
     frame = Frame.from_data(newdata)

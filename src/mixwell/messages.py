@@ -1,0 +1,695 @@
+"""Every message that mixwell can show, by code: template, hint, and an example that a test renders.
+
+Letters: F formula, D data and design, A arguments, N numerics, P prediction, W warnings and notes,
+C certificates. `str.format` fields come from where the error is raised.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One entry of the registry: `str.format` templates, and fields with which a test renders it."""
+
+    template: str
+    hint: str
+    example: Mapping[str, object]
+
+
+MESSAGES: dict[str, Message] = {}
+
+# --- F: formulas. `text` and `span` draw the caret. ---
+MESSAGES |= {
+    "MW-F01": Message(
+        "a formula must be a string, got {kind}",
+        'Write it as text, for example "y ~ x + (x | g)".',
+        {"kind": "list"},
+    ),
+    "MW-F02": Message(
+        "the formula is empty{side}",
+        "Write the response, '~', then the terms, as in \"y ~ x + (x | g)\". Use '1' for an intercept only.",
+        {"side": " to the right of '~'", "text": "y ~ ", "span": (3, 4)},
+    ),
+    "MW-F03": Message(
+        "unknown function '{name}'",
+        "A formula may use: {functions}.  {suggestion}",
+        {
+            "name": "lgo",
+            "functions": "exp, log, sqrt",
+            "available": ["exp", "log", "sqrt"],
+            "text": "y ~ lgo(x)",
+            "span": (4, 7),
+        },
+    ),
+    "MW-F04": Message(
+        "'{given}' has no meaning in a formula",
+        "{advice}",
+        {
+            "given": "[",
+            "advice": "Subscripts are not allowed: make the column first, then name it.",
+            "text": "y ~ x[1]",
+            "span": (5, 6),
+        },
+    ),
+    "MW-F05": Message(
+        "unbalanced parentheses: this '{given}' is never {done}",
+        "{advice}",
+        {
+            "given": "(",
+            "done": "closed",
+            "advice": "Add the missing ')'.",
+            "text": "y ~ x + (1 | g",
+            "span": (8, 9),
+        },
+    ),
+    "MW-F06": Message(
+        "something is missing {place} '{operator}'",
+        "Put a column, a function call or a parenthesis there.",
+        {"place": "after", "operator": "+", "text": "y ~ x +", "span": (6, 7)},
+    ),
+    "MW-F07": Message(
+        "an operator is missing before '{given}'",
+        "{advice}",
+        {
+            "given": "z",
+            "advice": "Join terms with '+', ':' or '*'. A name with spaces needs backquotes: `x z`.",
+            "text": "y ~ x z",
+            "span": (6, 7),
+        },
+    ),
+    "MW-F08": Message(
+        "the formula has no '~'",
+        "Put the response to the left of '~' and the terms to its right, for example \"y ~ x + (x | g)\".",
+        {"text": "y + x", "span": (0, 5)},
+    ),
+    "MW-F09": Message(
+        "the formula has more than one '~'",
+        "Only one '~' can stand between the response and the terms.",
+        {"text": "y ~ x ~ z", "span": (6, 7)},
+    ),
+    "MW-F10": Message(
+        "the bar '{given}' is outside parentheses",
+        "Put every random-effects term in parentheses: {advice}.",
+        {"given": "|", "advice": "(x | g)", "text": "y ~ x | g", "span": (6, 7)},
+    ),
+    "MW-F11": Message(
+        "'{given}' cannot be a grouping factor",
+        "{advice}",
+        {
+            "given": "log(x)",
+            "advice": "To the right of the bar goes a column, factor(column), a:b or a/b.",
+            "text": "y ~ x + (1 | log(x))",
+            "span": (13, 19),
+        },
+    ),
+    "MW-F12": Message(
+        "a random-effects term has nothing {place} the bar",
+        "Write it as (columns | grouping factor), for example (1 | g) or (x | g).",
+        {"place": "to the right of", "text": "y ~ x + (1 | )", "span": (11, 12)},
+    ),
+    "MW-F13": Message(
+        "the random-effects term {term} has no columns",
+        "Use (1 | {group}) for an intercept per level, or name a column: (0 + x | {group}).",
+        {"term": "(0 | g)", "group": "g", "text": "y ~ x + (0 | g)", "span": (8, 15)},
+    ),
+    "MW-F14": Message(
+        "the random effects of '{group}' contain {columns} twice: in {first} and in {second}",
+        "Two variances of one effect cannot be told apart. {advice}",
+        {
+            "columns": "the intercept",
+            "group": "S",
+            "first": "(1 | S)",
+            "second": "(Days | S)",
+            "advice": "Write (1 + Days | S) alone, or (1 | S) + (0 + Days | S) to leave out the correlation.",
+            "text": "y ~ Days + (1 | S) + (Days | S)",
+            "span": (21, 31),
+        },
+    ),
+    "MW-F15": Message(
+        "unknown covariance structure '{name}'",
+        "Structures available: {available}.  {suggestion}",
+        {
+            "name": "toep",
+            "available": ["us", "diag", "cs", "ar1", "homdiag", "homcs", "hetar1"],
+            "text": "y ~ toep(0 + t | g)",
+            "span": (4, 8),
+        },
+    ),
+    "MW-F16": Message(
+        "{structure}() cannot take '{given}'",
+        "{advice}",
+        {
+            "structure": "cs",
+            "given": "hom = 3",
+            "advice": "After the bar it takes hom = TRUE (one variance) or hom = FALSE (one per column).",
+            "text": "y ~ cs(x | g, hom = 3)",
+            "span": (14, 21),
+        },
+    ),
+    "MW-F17": Message(
+        "the power '{given}' is not a positive whole number",
+        "(a + b)^2 means all interactions up to order 2. For squared values write I(x^2) or poly(x, 2).",
+        {"given": "0.5", "text": "y ~ x^0.5", "span": (6, 9)},
+    ),
+    "MW-F18": Message(
+        "'{given}' is not a term",
+        "{advice}",
+        {
+            "given": "2",
+            "advice": "Only 0 and 1 may stand alone, for leaving out or keeping the intercept.",
+            "text": "y ~ x + 2",
+            "span": (8, 9),
+        },
+    ),
+    "MW-F19": Message(
+        "the response '{name}' is also to the right of '~'",
+        "A response cannot explain itself: remove it from the right-hand side.",
+        {"name": "y", "text": "y ~ y + x", "span": (4, 5)},
+    ),
+    "MW-F20": Message(
+        "unknown column '{name}'",
+        "Columns available: {available}.  {suggestion}",
+        {
+            "name": "subjct",
+            "available": ["Reaction", "Days", "Subject"],
+            "text": "Reaction ~ Days + (Days | subjct)",
+            "span": (26, 32),
+        },
+    ),
+    "MW-F21": Message(
+        "{function}() has no argument '{name}'",
+        "Its arguments: {available}.  {suggestion}",
+        {
+            "function": "poly",
+            "name": "degre",
+            "available": ["degree", "raw"],
+            "text": "y ~ poly(x, degre = 2)",
+            "span": (12, 17),
+        },
+    ),
+    "MW-F22": Message(
+        "{function}() takes {expected}, got {given}",
+        "For example: {advice}.",
+        {
+            "function": "log",
+            "expected": "1 or 2 arguments",
+            "given": 0,
+            "advice": "log(x)",
+            "text": "y ~ log()",
+            "span": (4, 9),
+        },
+    ),
+    "MW-F23": Message(
+        "{given} makes no sense here",
+        "{advice}",
+        {
+            "given": "'\"x\"'",
+            "advice": "Columns are written without quotes; names with spaces in backquotes: `my column`.",
+            "text": 'y ~ "x"',
+            "span": (4, 7),
+        },
+    ),
+    "MW-F24": Message(
+        "'.' cannot be used here",
+        "{advice}",
+        {
+            "advice": "It stands for all columns but the response, as a term of its own in the fixed part.",
+            "text": "y ~ x + (. | g)",
+            "span": (9, 10),
+        },
+    ),
+    "MW-F25": Message(
+        "the {what} '{given}' can only be added with '+'",
+        "{advice}",
+        {
+            "what": "random-effects term",
+            "given": "(1 | g)",
+            "advice": "Interactions belong inside: (x | g) varies the effect of x, (1 | g:f) groups by both.",
+            "text": "y ~ x * (1 | g)",
+            "span": (8, 15),
+        },
+    ),
+    "MW-F26": Message(
+        "'{given}' is refused: a formula is data, not code",
+        "Only columns and the functions in mixwell.formula.FUNCTIONS are read; compute the rest beforehand.",
+        {"given": "__import__", "text": "y ~ __import__('os')", "span": (4, 14)},
+    ),
+    "MW-F27": Message(
+        "the formula is too complicated: {reason}",
+        "Compute the columns beforehand, or write the wanted terms out.",
+        {"reason": "it expands to more than 20000 terms", "text": "y ~ (a + b)^9", "span": (4, 13)},
+    ),
+    "MW-F28": Message(
+        "there is no {what} {given} to remove",
+        "The formula has: {available}.",
+        {
+            "what": "random-effects term",
+            "given": "(1 | h)",
+            "available": ["(1 + x | g)"],
+            "text": "~ . - (1 | h)",
+            "span": (6, 13),
+        },
+    ),
+    "MW-F29": Message(
+        "this {quote} is never closed",
+        "Add the closing {quote}.",
+        {"quote": "backquote", "text": "y ~ `my column", "span": (4, 5)},
+    ),
+    "MW-F30": Message(
+        "{what} '{given}' reads no column",
+        "Name at least one column of the table in it.",
+        {"what": "the response", "given": "1", "text": "1 ~ x", "span": (0, 1)},
+    ),
+    "MW-F31": Message(
+        "{structure}() is a covariance structure and needs one bar inside",
+        "Write {structure}(columns | grouping factor), for example {structure}(1 + x | g).",
+        {"structure": "diag", "text": "y ~ diag(x)", "span": (4, 11)},
+    ),
+    "MW-F32": Message(
+        "'{given}' cannot be used here",
+        "{advice}",
+        {
+            "given": "<",
+            "advice": "Between terms go + - * : / ^ and %in%. For a comparison of values write I(a < b).",
+            "text": "y ~ a < b",
+            "span": (6, 7),
+        },
+    ),
+    "MW-F33": Message(
+        "two bars in one random-effects term",
+        "One term has one bar: (x | g). For several grouping factors add terms: (1 | a) + (1 | b).",
+        {"text": "y ~ (1 | a | b)", "span": (11, 12)},
+    ),
+    "MW-F34": Message(
+        "the argument {given} of {function}() must be a constant",
+        "Write a number, a quoted string, TRUE, FALSE or c(...) of these.",
+        {"given": "df = k", "function": "bs", "text": "y ~ bs(x, df = k)", "span": (15, 16)},
+    ),
+    "MW-F35": Message(
+        "unknown contrast '{name}'",
+        "Contrasts available: {available}.  {suggestion}",
+        {
+            "name": "helmet",
+            "available": ["treatment", "sum", "helmert", "poly", "diff"],
+            "text": "y ~ C(f, helmet)",
+            "span": (9, 15),
+        },
+    ),
+}
+
+# --- A: arguments of the public functions ---
+MESSAGES |= {
+    "MW-A01": Message(
+        "{owner} has no argument '{name}'",
+        "Its arguments: {available}.  {suggestion}",
+        {
+            "owner": "fit()",
+            "name": "metod",
+            "available": ["family", "method", "weights", "offset", "control"],
+        },
+    ),
+    "MW-A02": Message(
+        "{option} cannot be {given!r}",
+        "Choose one of: {allowed}.",
+        {"option": "method", "given": "reml", "allowed": ["'REML'", "'ML'"]},
+    ),
+    "MW-A03": Message(
+        "{function}: generalised models (family '{family}') are not here yet",
+        "This version fits Gaussian models: lm and lmer, or fit(..., family='gaussian').",
+        {"function": "glmer()", "family": "binomial"},
+    ),
+    "MW-A04": Message(
+        "REML criteria of models with different fixed effects cannot be compared",
+        "{models} differ in their fixed part. Refit them with method='ML', or compare models that differ "
+        "only in the random part.",
+        {"models": ["y ~ 1 + (1 | g)", "y ~ x + (1 | g)"]},
+    ),
+}
+
+# --- A05 on: doors, options, fits and comparisons ---
+MESSAGES |= {
+    "MW-A05": Message(
+        "lm() fits models without random effects, but the formula has {terms}",
+        "Use lmer() or fit(), or leave the term out.",
+        {"terms": ["(1 + Days | Subject)"]},
+    ),
+    "MW-A06": Message(
+        "lmer() needs a random-effects term, but '{formula}' has none",
+        "Add one, for example (1 | g), or use lm() or fit().",
+        {"formula": "Reaction ~ 1 + Days"},
+    ),
+    "MW-A07": Message(
+        "{option} must be {expected}, got {given!r}",
+        "",
+        {"option": "max_evaluations", "expected": "a positive whole number", "given": 0},
+    ),
+    "MW-A08": Message(
+        "{what} must be {expected} finite numbers, got {given}",
+        "Its order is that of m.theta: term after term in the formula.",
+        {"what": "theta", "expected": 3, "given": [1.0, 0.0]},
+    ),
+    "MW-A09": Message(
+        "the response cannot be replaced: {reason}",
+        "refit() takes one finite number per row used. For missing values use m.update(data=...).",
+        {"reason": "its shape is (179,) but 180 rows were used"},
+    ),
+    "MW-A10": Message(
+        "the models were not fitted to the same rows",
+        "{models}. Missing values in a column that only one of them uses are the usual reason: drop these rows first.",
+        {"models": ["y ~ 1 + (1 | g) (180 rows)", "y ~ x + (1 | g) (178 rows)"]},
+    ),
+    "MW-A11": Message(
+        "the models do not have the same response and weights",
+        "{models}. Likelihoods of different data cannot be compared.",
+        {"models": ["y ~ 1 + (1 | g) (180 rows)", "log(y) ~ 1 + (1 | g) (180 rows)"]},
+    ),
+    "MW-A12": Message(
+        "a REML fit and an ML fit cannot be compared",
+        "{models}. Refit them with the same method.",
+        {"models": ["y ~ 1 + (1 | g) (REML)", "y ~ x + (1 | g) (ML)"]},
+    ),
+    "MW-A13": Message(
+        "REML criteria depend on how the fixed effects are coded, and these models differ in that alone",
+        "{models} have the same fit; their restricted log-likelihoods differ by a constant. Use the same contrasts, or "
+        "method='ML'.",
+        {"models": ["angle ~ recipe + (1 | g)", "angle ~ C(recipe, sum) + (1 | g)"]},
+    ),
+    "MW-A14": Message("compare() needs two models or more, got {given}", "", {"given": 1}),
+    "MW-A15": Message(
+        "this fit has no REML criterion: it was fitted by ML",
+        "Use m.deviance, or m.update(method='REML').",
+        {"formula": "y ~ x + (1 | g)"},
+    ),
+    "MW-A16": Message(
+        "there is no grouping factor '{name}'",
+        "Grouping factors: {available}.  {suggestion}",
+        {"name": "subject", "available": ["Subject", "Item"]},
+    ),
+}
+
+# --- A40: the data sets that come along ---
+MESSAGES |= {
+    "MW-A40": Message(
+        "there is no data set '{name}'",
+        "Data sets: {available}.  {suggestion}",
+        {"name": "sleepstudies", "available": ["sleepstudy", "dyestuff", "penicillin"]},
+    ),
+    "MW-A41": Message(
+        "a data set cannot be loaded as a {backend} table: the package '{module}' is not installed",
+        "Install it, or choose another backend; backend='dict' needs nothing but NumPy.",
+        {"backend": "polars", "module": "polars"},
+    ),
+}
+
+# --- D: the table and the design. Rows are counted from 0. ---
+MESSAGES |= {
+    "MW-D01": Message(
+        "the data must be a table, got {kind}",
+        "Pass a pandas, polars or pyarrow table, a dict of columns, or anything else that narwhals reads.",
+        {"kind": "list"},
+    ),
+    "MW-D02": Message(
+        "the columns have different lengths: {lengths}",
+        "Every column needs one value per row.",
+        {"lengths": ["y 180", "x 179"]},
+    ),
+    "MW-D03": Message("the table has no rows", "Check the filters that made it.", {}),
+    "MW-D04": Message(
+        "the table has {count} columns named '{column}'",
+        "Rename them, so that the formula can say which one it means.",
+        {"column": "x", "count": 2},
+    ),
+    "MW-D05": Message(
+        "the column '{column}' cannot be read: {reason}",
+        "A column holds one number, text, category, truth value or date per row.",
+        {"column": "x", "reason": "it has shape (180, 2), not one value per row"},
+    ),
+    "MW-D06": Message(
+        "no rows are left: each of the {n} rows has a missing value ({counts})",
+        "Leave out the columns with many missing values, or fill them in.",
+        {"n": 180, "counts": "Days: 180"},
+    ),
+    "MW-D07": Message(
+        "{dropped} of {n} rows have missing values ({counts})",
+        "Remove or fill them, or use na_action='drop' to leave these rows out.",
+        {"dropped": 3, "n": 180, "counts": "Days: 2, Reaction: 1"},
+    ),
+    "MW-D08": Message(
+        "{what} is {value} in row {row}{where}",
+        "Rows are counted from 0. Correct the value, or make it missing so that the row is left out.",
+        {
+            "what": "'log(x)'",
+            "value": "minus infinity",
+            "row": 3,
+            "where": " (x = 0)",
+            "text": "y ~ log(x)",
+            "span": (4, 10),
+        },
+    ),
+    "MW-D09": Message(
+        "{what} is {kind} where numbers are needed",
+        "{advice}",
+        {"what": "the response 'y'", "kind": "text", "advice": "The response must be numeric."},
+    ),
+    "MW-D11": Message(
+        "the response '{response}' is constant; nothing to estimate",
+        "All {n} rows used have the value {value}. Check how the column was made.",
+        {"response": "y", "value": 1.0, "n": 180},
+    ),
+    "MW-D12": Message(
+        "{argument} has {given}, but the table has {n} rows",
+        "Pass the name of a column, or one number per row of the table (before any rows are left out).",
+        {"argument": "weights", "given": "179 values", "n": 180},
+    ),
+    "MW-D13": Message(
+        "weights must not be negative: '{weights}' is {value} in row {row}",
+        "Rows are counted from 0. A weight multiplies the information of its row; 0 leaves the row out.",
+        {"weights": "w", "value": -1.0, "row": 5},
+    ),
+    "MW-D14": Message(
+        "all weights in '{weights}' are zero",
+        "Rows of weight zero are left out, so none would be left.",
+        {"weights": "w"},
+    ),
+    "MW-D15": Message(
+        "the grouping factor '{group}' has only one level ('{level}')",
+        "A variance between levels needs at least two, better many. Leave {term} out, or check the column.",
+        {"group": "site", "level": "A", "term": "(1 | site)"},
+    ),
+    "MW-D16": Message(
+        "the grouping factor '{group}' has {levels} levels for {n} rows",
+        "There must be fewer levels than rows: with one row per level, the variance between levels and the residual "
+        "variance cannot be told apart. Leave {term} out, or group more coarsely.",
+        {"group": "id", "levels": 180, "n": 180, "term": "(1 | id)"},
+    ),
+    "MW-D17": Message(
+        "{term} has {q} random effects for {n} rows ({levels} levels of '{group}' times {k} columns)",
+        "There must be fewer random effects than rows: their variances and the residual variance are probably "
+        "unidentifiable. {advice}",
+        {
+            "term": "(Days | Subject)",
+            "q": 36,
+            "n": 36,
+            "levels": 18,
+            "group": "Subject",
+            "k": 2,
+            "advice": "Use fewer columns to the left of the bar.",
+        },
+    ),
+    "MW-D18": Message(
+        "the factor '{column}' has only one level ('{level}')",
+        "A factor in a term needs at least two levels among the rows used. Leave it out.",
+        {"column": "f", "level": "a", "text": "y ~ f", "span": (4, 5)},
+    ),
+    "MW-D19": Message(
+        "'{group}' is both fixed and random: its variance cannot be estimated",
+        "The fixed term {fixed} has a coefficient for every effect that {term} describes. Keep one of the two.",
+        {"group": "Subject", "fixed": "Subject", "term": "(1 | Subject)"},
+    ),
+    "MW-D20": Message(
+        "{structure}() needs at least two columns, {term} has one",
+        "A correlation is between columns. Use (1 | {group}) for a single one, or add columns: for repeated measures "
+        "{structure}(0 + time | {group}) with time a factor.",
+        {"structure": "ar1", "term": "ar1(1 | g)", "group": "g"},
+    ),
+    "MW-D21": Message(
+        "the contrasts of '{column}' do not fit: {reason}",
+        "A contrast matrix has one row per level and one column per coefficient.",
+        {"column": "f", "reason": "the matrix has 2 rows for 3 levels"},
+    ),
+    "MW-D22": Message(
+        "contrasts names '{name}', which codes no factor of this formula",
+        "Factors here: {available}.  Numbers become a factor inside factor().  {suggestion}",
+        {"name": "recipee", "available": ["recipe", "temperature"]},
+    ),
+    "MW-D23": Message(
+        "the reference level '{name}' of '{column}' does not exist",
+        "Its levels: {available}.  base counts them from 1, reference names one.  {suggestion}",
+        {"name": "placebos", "column": "treatment", "available": ["drug", "placebo"]},
+    ),
+    "MW-D24": Message(
+        "{function} cannot be computed: {reason}",
+        "Change its arguments, or make the column beforehand.",
+        {
+            "function": "poly(x, 4)",
+            "reason": "degree 4 needs more than 4 distinct values",
+            "text": "y ~ poly(x, 4)",
+            "span": (4, 14),
+        },
+    ),
+    "MW-D25": Message(
+        "{argument} names an unknown column '{name}'",
+        "Columns available: {available}.  {suggestion}",
+        {"argument": "weights", "name": "wieght", "available": ["y", "x", "weight"]},
+    ),
+}
+
+# --- P: prediction ---
+MESSAGES |= {
+    "MW-P01": Message(
+        "level '{name}' of {factor} was not in the training data ({available})",
+        "There is no coefficient for it (row {row}, counted from 0). Refit with such rows, or leave them out.",
+        {"name": "7", "factor": "f", "available": ["0", "1", "2"], "row": 4},
+    ),
+    "MW-P02": Message(
+        "the new data have no column '{column}'",
+        "The model needs it. Columns given: {available}.  {suggestion}",
+        {"column": "Days", "available": ["days", "Subject"]},
+    ),
+}
+
+# --- P10 on: levels and offsets of new data ---
+MESSAGES |= {
+    "MW-P10": Message(
+        "new level '{name}' of the grouping factor '{group}' (row {row}, counted from 0)",
+        "It is none of the {n_levels} levels that were fitted. {suggestion} To predict it without random effects use "
+        "new_levels='population'.",
+        {"name": "380", "group": "Subject", "row": 3, "n_levels": 3, "available": ["308", "309", "330"]},
+    ),
+    "MW-P11": Message(
+        "this model was fitted with an offset that is an array, which new rows do not have",
+        "Make it a column of the table, and fit with offset='column' or offset(column) in the formula.",
+        {},
+    ),
+    "MW-P12": Message(
+        "'{column}' of the grouping factor '{group}' is missing in row {row} (counted from 0)",
+        "To predict such rows without random effects use new_levels='population'.",
+        {"column": "Subject", "group": "Subject", "row": 3},
+    ),
+}
+
+# --- W: notes and warnings ---
+MESSAGES |= {
+    "MW-W01": Message(
+        "dropped {dropped} of {n} {rows} with missing values ({counts})",
+        "",
+        {"dropped": 3, "n": 180, "rows": "rows", "counts": "Days: 2, Reaction: 1"},
+    ),
+    "MW-W02": Message(
+        "left out {count} rows of weight zero ('{weights}')", "", {"count": 10, "weights": "w"}
+    ),
+    "MW-W03": Message(
+        "the grouping factor '{group}' holds numbers that are not whole (such as {value}).",
+        "Each distinct number is a level.",
+        {"group": "g", "value": 0.5},
+    ),
+    "MW-W04": Message(
+        "the grouping factor '{group}' has 2 levels: the variance is poorly determined.",
+        "Consider it as a fixed effect.",
+        {"group": "g"},
+    ),
+    "MW-W05": Message(
+        "every '{inner}' ({labels}) occurs in every '{outer}'.",
+        "Are these the same ones each time? If every '{outer}' has its own, write (1 | {outer}/{inner}).",
+        {"outer": "batch", "inner": "cask", "labels": ["a", "b", "c"]},
+    ),
+    "MW-W06": Message(
+        "{term} groups by '{group}', which looks like a measurement.",
+        "Is it the wrong way round? ({group} | {column}) lets the effect of '{group}' vary over '{column}'.",
+        {"term": "(1 + Subject | Days)", "group": "Days", "column": "Subject"},
+    ),
+    "MW-W07": Message(
+        "'{group}' is numeric: as a fixed effect it is one slope, as a grouping factor each value is a level.",
+        "Write factor({group}) if the fixed effect should have a coefficient per value.",
+        {"group": "year"},
+    ),
+}
+
+# --- C: what a certificate says ---
+MESSAGES |= {
+    "MW-C01": Message(
+        "the fit is not certified: {reason}",
+        "Do not rely on it. m.certificate() shows what failed; raise Control(max_evaluations=...), or simplify the "
+        "random effects.",
+        {"reason": "the search stopped after 500 evaluations with something left to gain"},
+    ),
+    "MW-C02": Message(
+        "coefficients that are not estimable were left out: {columns}.",
+        "",
+        {"columns": "'z' is a combination of (Intercept), Days; 'f2:g3' is zero in every row used"},
+    ),
+    "MW-C03": Message(
+        "nearly dependent columns: {columns} (condition number {condition}).",
+        "Their coefficients can be large, of opposite signs, and hardly mean anything one by one.",
+        {"columns": ["x", "z"], "condition": "2e+04"},
+    ),
+    "MW-C04": Message(
+        "The variance of '{group}' is estimated as zero: the data show no more variation between its levels than "
+        "within them.",
+        "The fit is valid; {term} adds nothing.",
+        {"group": "Batch", "term": "(1 | Batch)"},
+    ),
+    "MW-C05": Message(
+        "The variance of {columns} over '{group}' is estimated as zero.",
+        "The fit is valid. {advice}",
+        {
+            "columns": ["'Days'"],
+            "group": "Subject",
+            "advice": "(1 | Subject) in place of (1 + Days || Subject) gives the same fit.",
+        },
+    ),
+    "MW-C06": Message(
+        "The {k} random effects of {term} vary in only {rank} {directions}: {detail}.",
+        "The fit is valid; the data do not support a covariance matrix of full rank.",
+        {
+            "term": "(1 + Days | Subject)",
+            "k": 2,
+            "rank": 1,
+            "directions": "direction",
+            "detail": "their correlation is estimated as +1",
+        },
+    ),
+}
+
+# --- N: numerics, raised by the core ---
+MESSAGES |= {
+    "MW-N01": Message(
+        "the arrays of the model do not fit together: {detail}",
+        "This is a mistake inside mixwell; please report it with the formula and the size of the table.",
+        {"detail": "codes: expected 180, found 179"},
+    ),
+    "MW-N02": Message(
+        "{what} is not finite",
+        "The numbers are too large or too small for double precision: divide the response or the columns by a "
+        "suitable constant.",
+        {"what": "the cross-product of the rows"},
+    ),
+    "MW-N03": Message(
+        "the factorisation failed: {block} is not positive definite",
+        "Columns may be copies of each other up to rounding, or differ absurdly in size. Remove or rescale them.",
+        {"block": "the fixed-effects block"},
+    ),
+    "MW-N04": Message(
+        "the model reproduces the response exactly: there is no residual variance to estimate",
+        "Is the response computed from columns of the formula, or is there a coefficient for every row?",
+        {},
+    ),
+    "MW-N05": Message(
+        "{n} observations cannot estimate {p} coefficients and a residual variance",
+        "Leave out terms, or use more rows.",
+        {"n": 5, "p": 6},
+    ),
+}
