@@ -27,15 +27,6 @@ pub struct Problem {
     pub cross: Cross,
 }
 
-/// Which derivatives to form, and in whose parameters.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Frame {
-    /// theta of the standardised columns, in which the search runs.
-    Inner,
-    /// theta of the columns that the user wrote.
-    Outer,
-}
-
 /// First and second order information at one theta.
 #[derive(Debug, Clone)]
 pub struct Derivatives {
@@ -129,15 +120,24 @@ impl Problem {
         Ok(f - self.cross.log_weights)
     }
 
-    /// Derivatives at the point that `factor` was evaluated at; `theta` is in the parameters of `frame`.
+    /// The frames that make derivatives those of the user's theta.
+    #[must_use]
+    pub fn outer_frames(&self) -> Vec<Vec<f64>> {
+        self.cross.terms.iter().map(|t| t.forth.clone()).collect()
+    }
+
+    /// Derivatives at the point that `factor` was evaluated at.
+    ///
+    /// `frames` has a k x k matrix F for each term, with `F Sigma(theta) F'` its covariance in standardised columns; an empty
+    /// one stands for the identity.
     #[must_use]
     pub fn derivatives(
         &self,
         theta: &[f64],
+        frames: &[Vec<f64>],
         reml: bool,
         factor: &Factor,
         modes: &Modes,
-        frame: Frame,
     ) -> Derivatives {
         let c = &self.cross;
         let ratio = self.nu(reml) / factor.r2;
@@ -161,20 +161,16 @@ impl Problem {
         let mut first = 0;
         for (t, (term, theta)) in self.split(theta).enumerate() {
             let (s, k) = (&term.structure, term.structure.k);
-            let own = match frame {
-                Frame::Inner => g[t].clone(),
-                Frame::Outer => TermShape::congruent(&g[t], &term.forth, k),
-            };
+            let frame = &frames[t];
+            let own = if frame.is_empty() { g[t].clone() } else { TermShape::congruent(&g[t], frame, k) };
+            let transposed = dense::transpose(frame, if frame.is_empty() { 0 } else { k });
             for i in 0..theta.len() {
                 let d = s.d_sigma(theta, i);
                 gradient.push(d.iter().zip(&own).map(|(x, y)| x * y).sum());
                 for j in 0..theta.len() {
                     curvature[(first + i) + (first + j) * n_theta] = s.curvature(theta, &own, i, j);
                 }
-                directions.push(match frame {
-                    Frame::Inner => d,
-                    Frame::Outer => TermShape::congruent(&d, &dense::transpose(&term.forth, k), k),
-                });
+                directions.push(if frame.is_empty() { d } else { TermShape::congruent(&d, &transposed, k) });
             }
             first += theta.len();
         }

@@ -9,7 +9,7 @@
 //! stationary point is a saddle: Sigma moves along that eigenvector and the search goes on. A component that has
 //! shrunk to nothing is set to exactly zero when the criterion does not mind.
 
-use crate::criterion::{Derivatives, Frame, Problem};
+use crate::criterion::{Derivatives, Problem};
 use crate::dense;
 use crate::error::Error;
 use crate::factor::{Factor, Modes};
@@ -33,6 +33,10 @@ const VANISHING: f64 = 1e-3;
 /// The Hessian learns from the gradients seen once a step promises less than this, or after so many evaluations.
 const SECANT_BELOW: f64 = 1e-3;
 const SECANT_FROM: usize = 20;
+
+/// After so many evaluations, and then again and again, unstructured terms are turned into their principal axes.
+const TURN_FROM: usize = 5;
+const TURN_EVERY: usize = 4;
 
 /// Up to this many random effects, boundary points are looked at for a lower basin.
 const FEW_EFFECTS: usize = 2000;
@@ -167,6 +171,8 @@ struct Search<'a> {
     problem: &'a Problem,
     options: &'a Options,
     coordinates: Vec<Coordinate>,
+    /// Axes of each unstructured term, k x k; empty while they are those of its columns.
+    frames: Vec<Vec<f64>>,
     factor: Factor,
     trace: Vec<Step>,
 }
@@ -175,7 +181,9 @@ impl Problem {
     /// Minimises the criterion.
     pub fn optimize(&self, options: &Options) -> Result<Optimum, Error> {
         let coordinates = self.cross.terms.iter().flat_map(|t| coordinates(&t.structure)).collect();
-        Search { problem: self, options, coordinates, factor: Factor::default(), trace: Vec::new() }.run()
+        let frames = vec![Vec::new(); self.cross.terms.len()];
+        Search { problem: self, options, coordinates, frames, factor: Factor::default(), trace: Vec::new() }
+            .run()
     }
 }
 
@@ -268,23 +276,76 @@ impl Search<'_> {
 
     /// Search coordinates of inner theta.
     fn free(&self, inner: &[f64]) -> Vec<f64> {
-        inner.iter().zip(&self.coordinates).map(|(v, c)| c.free(*v)).collect()
+        self.moved(inner, &vec![f64::NAN; inner.len()], inner)
     }
 
-    /// `x` with the coordinates of those parameters replaced that differ between two inner thetas; the others keep their digits.
+    /// `x` with the coordinates of those terms replaced that differ between two inner thetas; the others keep their digits.
     fn moved(&self, x: &[f64], from: &[f64], to: &[f64]) -> Vec<f64> {
-        (0..x.len()).map(|i| if to[i] == from[i] { x[i] } else { self.coordinates[i].free(to[i]) }).collect()
+        let mut out = x.to_vec();
+        for (t, own) in self.spans() {
+            if from[own.clone()] == to[own.clone()] {
+                continue;
+            }
+            let (s, frame) = (&self.problem.cross.terms[t].structure, &self.frames[t]);
+            if frame.is_empty() {
+                own.filter(|i| from[*i] != to[*i]).for_each(|i| out[i] = self.coordinates[i].free(to[i]));
+            } else {
+                let back = dense::transpose(frame, s.k);
+                let lambda = dense::square(&back, &s.lambda(&to[own.clone()]), s.k);
+                out[own].copy_from_slice(&s.theta_of(&lambda));
+            }
+        }
+        out
     }
 
     /// Inner theta of search coordinates.
     fn inner(&self, x: &[f64]) -> Vec<f64> {
-        x.iter().zip(&self.coordinates).map(|(z, c)| c.value(*z)[0]).collect()
+        let mut out: Vec<f64> = x.iter().zip(&self.coordinates).map(|(z, c)| c.value(*z)[0]).collect();
+        for (t, own) in self.spans() {
+            let (s, frame) = (&self.problem.cross.terms[t].structure, &self.frames[t]);
+            if !frame.is_empty() {
+                let lambda = dense::square(frame, &s.lambda(&x[own.clone()]), s.k);
+                out[own].copy_from_slice(&clean(s.theta_of(&lambda)));
+            }
+        }
+        out
+    }
+
+    /// Each term with its part of theta.
+    fn spans(&self) -> impl Iterator<Item = (usize, std::ops::Range<usize>)> + use<> {
+        let sizes: Vec<usize> = self.problem.cross.terms.iter().map(|t| t.structure.n_theta()).collect();
+        let mut at = 0;
+        sizes.into_iter().enumerate().map(move |(t, size)| {
+            at += size;
+            (t, at - size..at)
+        })
+    }
+
+    /// Turns unstructured terms into the principal axes of their present covariance.
+    ///
+    /// There lambda is diagonal and sorted: directions without variance are trailing zero columns, which the search drops in
+    /// one step. In the columns of the formula the same covariance can be a curved, nearly flat valley of lambda.
+    fn turn(&mut self, x: &mut [f64]) {
+        let inner = self.inner(x);
+        for (t, own) in self.spans() {
+            let s = &self.problem.cross.terms[t].structure;
+            if s.kind != Kind::Unstructured {
+                continue;
+            }
+            let k = s.k;
+            let lambda = s.lambda(&inner[own.clone()]);
+            let (d, u) = dense::eigen(&dense::square(&lambda, &dense::transpose(&lambda, k), k), k);
+            self.frames[t] = (0..k).rev().flat_map(|j| u[j * k..(j + 1) * k].to_vec()).collect();
+            let mut axes = vec![0.0; k * k];
+            (0..k).for_each(|j| axes[j * (k + 1)] = d[k - 1 - j].max(0.0).sqrt());
+            x[own].copy_from_slice(&s.theta_of(&axes));
+        }
     }
 
     /// Derivatives in search coordinates at the point the factor holds, and the gradient in inner theta.
     fn derivatives(&self, x: &[f64], modes: &Modes) -> (Derivatives, Vec<f64>) {
-        let inner = self.inner(x);
-        let mut d = self.problem.derivatives(&inner, self.options.reml, &self.factor, modes, Frame::Inner);
+        let theta: Vec<f64> = x.iter().zip(&self.coordinates).map(|(z, c)| c.value(*z)[0]).collect();
+        let mut d = self.problem.derivatives(&theta, &self.frames, self.options.reml, &self.factor, modes);
         let raw = d.gradient.clone();
         let n = x.len();
         for (r, coordinate) in self.coordinates.iter().enumerate() {
@@ -361,8 +422,15 @@ impl Search<'_> {
             let accepted = ratio > 1e-4 || quiet;
             self.note(f, model.gradient_norm, radius, predicted, accepted, "newton");
             if accepted {
+                let turned = self.trace.len() >= TURN_FROM
+                    && (predicted > SECANT_BELOW || self.trace.len() % TURN_EVERY == 0);
+                let mut x = x;
+                if turned {
+                    self.turn(&mut x);
+                    secant.fill(0.0);
+                }
                 let next = self.complete(x, f);
-                if self.trace.len() > SECANT_FROM || predicted < SECANT_BELOW {
+                if !turned && (self.trace.len() > SECANT_FROM || predicted < SECANT_BELOW) {
                     if !(0.5..1.5).contains(&ratio) {
                         // The corrected model was wrong about this step: start learning anew.
                         secant.fill(0.0);
@@ -481,9 +549,8 @@ impl Search<'_> {
                 let gram = dense::square(&lambda, &dense::transpose(&lambda, k), k);
                 let (d, u) = dense::eigen(&gram, k);
                 let zero = |v: f64| v < VANISHING * VANISHING;
-                // Only when a direction is nearly, but not exactly, gone.
-                let exact = (0..k).filter(|j| lambda[j * (k + 1)] == 0.0).count();
-                if d.iter().filter(|v| zero(**v)).count() > exact {
+                // Only when a direction is nearly, but not up to rounding, gone.
+                if d.iter().any(|v| zero(*v) && *v > 1e-28 * d[k - 1].max(1.0)) {
                     let root: Vec<f64> = (0..k * k)
                         .map(|l| if zero(d[l / k]) { 0.0 } else { u[l] * d[l / k].sqrt() })
                         .collect();

@@ -1,6 +1,5 @@
 //! The core against the textbook: dense V, generalised least squares, finite differences.
 
-use mixwell_core::criterion::Frame;
 use mixwell_core::factor::Factor;
 use mixwell_core::{Error, Kind, Options, Problem, Rows, Structure, Term, dense};
 use proptest::prelude::*;
@@ -154,7 +153,7 @@ proptest! {
         let mut factor = Factor::default();
         problem.evaluate(&problem.inner(&design.theta), reml, &mut factor).expect("criterion");
         let modes = factor.modes(&problem.cross);
-        let d = problem.derivatives(&design.theta, reml, &factor, &modes, Frame::Outer);
+        let d = problem.derivatives(&design.theta, &problem.outer_frames(), reml, &factor, &modes);
         for i in 0..design.theta.len() {
             let h = 1e-5;
             let shifted = |step: f64| {

@@ -224,8 +224,8 @@ impl PyProblem {
                 let mut factor = mixwell_core::factor::Factor::default();
                 self.inner.evaluate(&self.inner.inner(&theta), reml, &mut factor)?;
                 let modes = factor.modes(&self.inner.cross);
-                let frame = mixwell_core::criterion::Frame::Outer;
-                Ok(self.inner.derivatives(&theta, reml, &factor, &modes, frame))
+                let frames = self.inner.outer_frames();
+                Ok(self.inner.derivatives(&theta, &frames, reml, &factor, &modes))
             })
             .map_err(|e: Error| raise(py, &e))?;
         Ok((vector(py, &d.gradient), square(py, &d.hessian, theta.len())))
