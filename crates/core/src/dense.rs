@@ -182,6 +182,23 @@ pub fn multiply_add(c: &mut [f64], ld: usize, a: View<'_>, b: View<'_>, transpos
     );
 }
 
+/// `C -= Y'Y` for column-major `y` with n columns; `c` is n x n, all of it.
+pub fn subtract_inner(c: &mut [f64], y: View<'_>) {
+    let n = y.2;
+    if n == 0 || y.1 == 0 {
+        return;
+    }
+    let y = y.faer();
+    faer::linalg::matmul::matmul(
+        MatMut::from_column_major_slice_mut(&mut c[..n * n], n, n),
+        Accum::Add,
+        y.transpose(),
+        y,
+        -1.0,
+        Par::Seq,
+    );
+}
+
 /// Eigenvalues (ascending) and eigenvectors (columns) of a symmetric matrix.
 pub fn eigen(a: &[f64], n: usize) -> (Vec<f64>, Vec<f64>) {
     if n <= 6 {

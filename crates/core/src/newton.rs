@@ -14,6 +14,7 @@ use crate::dense;
 use crate::error::Error;
 use crate::factor::{Factor, Modes};
 use crate::structure::{Kind, Structure};
+use std::cell::OnceCell;
 
 /// A promised decrease of f below this is no reason to go on.
 const NEGLIGIBLE: f64 = 1e-11;
@@ -673,15 +674,23 @@ fn correct(secant: &mut [f64], old: &Derivatives, new: &Derivatives, step: &[f64
     }
 }
 
-/// The quadratic model in scaled eigen-coordinates.
+/// The quadratic model in scaled coordinates.
 struct Model {
     n: usize,
     scale: Vec<f64>,
+    hessian: Vec<f64>,
+    gradient: Vec<f64>,
+    gradient_norm: f64,
+    /// The full Newton step and its promise, when the Hessian is safely positive definite.
+    newton: Option<(Vec<f64>, f64)>,
+    axes: OnceCell<Axes>,
+}
+
+/// Eigen-coordinates of the scaled Hessian: only needed when the trust region binds, or curvature is not positive.
+struct Axes {
     values: Vec<f64>,
     vectors: Vec<f64>,
-    /// Gradient in eigen-coordinates.
-    g: Vec<f64>,
-    gradient_norm: f64,
+    gradient: Vec<f64>,
 }
 
 impl Model {
@@ -690,40 +699,51 @@ impl Model {
     }
 
     fn corrected(d: &Derivatives, secant: &[f64], n: usize) -> Model {
-        let largest = (0..n)
-            .map(|i| d.information[i + i * n].abs().max(d.hessian[i + i * n].abs()))
-            .fold(0.0, f64::max);
-        let scale: Vec<f64> = (0..n)
-            .map(|i| {
-                let own = d.information[i + i * n].abs().max(d.hessian[i + i * n].abs());
-                own.max(1e-12 * largest).max(f64::MIN_POSITIVE).sqrt()
-            })
-            .collect();
-        let scaled: Vec<f64> = (0..n * n)
+        let own = |i: usize| d.information[i + i * n].abs().max(d.hessian[i + i * n].abs());
+        let largest = (0..n).map(own).fold(0.0, f64::max);
+        let scale: Vec<f64> =
+            (0..n).map(|i| own(i).max(1e-12 * largest).max(f64::MIN_POSITIVE).sqrt()).collect();
+        let hessian: Vec<f64> = (0..n * n)
             .map(|l| {
                 let (i, j) = (l % n, l / n);
                 ((d.hessian[i + j * n] + d.hessian[j + i * n]) / 2.0 + secant[i + j * n])
                     / (scale[i] * scale[j])
             })
             .collect();
-        let (values, vectors) = dense::eigen(&scaled, n);
-        let g: Vec<f64> =
-            (0..n).map(|j| (0..n).map(|i| vectors[i + j * n] * d.gradient[i] / scale[i]).sum()).collect();
-        // Negative curvature is a direction to go along, flat ones are bounded away from zero.
-        let top = values.iter().fold(0.0f64, |a, v| a.max(v.abs()));
-        let values = values.iter().map(|v| v.abs().max(1e-10 * top).max(f64::MIN_POSITIVE)).collect();
-        let gradient_norm = g.iter().map(|v| v * v).sum::<f64>().sqrt();
-        Model { n, scale, values, vectors, g, gradient_norm }
+        let gradient: Vec<f64> = (0..n).map(|i| d.gradient[i] / scale[i]).collect();
+        let gradient_norm = norm(&gradient);
+        let newton = newton_step(&hessian, &gradient, n);
+        Model { n, scale, hessian, gradient, gradient_norm, newton, axes: OnceCell::new() }
+    }
+
+    fn axes(&self) -> &Axes {
+        self.axes.get_or_init(|| {
+            let n = self.n;
+            let (values, vectors) = dense::eigen(&self.hessian, n);
+            let gradient =
+                (0..n).map(|j| (0..n).map(|i| vectors[i + j * n] * self.gradient[i]).sum()).collect();
+            // Negative curvature is a direction to go along, flat ones are bounded away from zero.
+            let top = values.iter().fold(0.0f64, |a, v| a.max(v.abs()));
+            let values = values.iter().map(|v| v.abs().max(1e-10 * top).max(f64::MIN_POSITIVE)).collect();
+            Axes { values, vectors, gradient }
+        })
     }
 
     /// Minimiser of the model within `radius`: step, promised decrease, scaled length.
     fn step(&self, radius: f64) -> (Vec<f64>, f64, f64) {
+        if let Some((z, promised)) = &self.newton {
+            let length = norm(z);
+            if length <= radius {
+                return (z.iter().zip(&self.scale).map(|(z, s)| z / s).collect(), *promised, length);
+            }
+        }
+        let Axes { values, vectors, gradient } = self.axes();
         let length = |mu: f64| -> f64 {
-            self.g.iter().zip(&self.values).map(|(g, v)| (g / (v + mu)).powi(2)).sum::<f64>().sqrt()
+            gradient.iter().zip(values).map(|(g, v)| (g / (v + mu)).powi(2)).sum::<f64>().sqrt()
         };
         let mut mu = 0.0;
         if length(0.0) > radius {
-            // The secular equation is convex and decreasing in mu: bracket, then bisect on a logarithmic scale.
+            // The secular function decreases in mu: bisect until the length is the radius.
             let (mut lo, mut hi) = (0.0, self.gradient_norm / radius);
             for _ in 0..200 {
                 mu = 0.5 * (lo + hi);
@@ -738,13 +758,30 @@ impl Model {
             }
             mu = hi;
         }
-        let z: Vec<f64> = self.g.iter().zip(&self.values).map(|(g, v)| -g / (v + mu)).collect();
+        let z: Vec<f64> = gradient.iter().zip(values).map(|(g, v)| -g / (v + mu)).collect();
         let promised =
-            -z.iter().zip(&self.g).zip(&self.values).map(|((z, g), v)| z * (g + 0.5 * v * z)).sum::<f64>();
+            -z.iter().zip(gradient).zip(values).map(|((z, g), v)| z * (g + 0.5 * v * z)).sum::<f64>();
         let n = self.n;
-        let step = (0..n)
-            .map(|i| (0..n).map(|j| self.vectors[i + j * n] * z[j]).sum::<f64>() / self.scale[i])
-            .collect();
-        (step, promised, z.iter().map(|v| v * v).sum::<f64>().sqrt())
+        let step =
+            (0..n).map(|i| (0..n).map(|j| vectors[i + j * n] * z[j]).sum::<f64>() / self.scale[i]).collect();
+        (step, promised, norm(&z))
     }
+}
+
+fn norm(v: &[f64]) -> f64 {
+    v.iter().map(|x| x * x).sum::<f64>().sqrt()
+}
+
+/// `-H^-1 g` and the decrease it promises, or `None` unless all pivots of H are well above zero.
+fn newton_step(hessian: &[f64], gradient: &[f64], n: usize) -> Option<(Vec<f64>, f64)> {
+    let mut l = hessian.to_vec();
+    dense::cholesky(&mut l, n, n).ok()?;
+    if (0..n).any(|j| l[j + j * n] < 1e-4) {
+        return None;
+    }
+    let mut z: Vec<f64> = gradient.iter().map(|g| -g).collect();
+    dense::solve_lower(&l, n, n, &mut z, 1);
+    let promised = 0.5 * z.iter().map(|v| v * v).sum::<f64>();
+    dense::solve_lower_transposed(&l, n, n, &mut z);
+    Some((z, promised))
 }

@@ -5,6 +5,9 @@ use crate::cross::Cross;
 use crate::dense::{self, View};
 use rayon::prelude::*;
 
+/// Below this many directions plain loops beat library calls.
+const FEW_DIRECTIONS: usize = 12;
+
 impl Factor {
     /// Quadratic forms `C'Z'PZC` (P of REML type) for T directions; `ct` is T x q, column-major: one column a random effect.
     #[must_use]
@@ -76,16 +79,7 @@ impl Factor {
             }
         }
         dense::solve_lower(&self.s, t - 1, t, &mut rhs, n_dir);
-        for b in 0..n_dir {
-            for a in 0..n_dir {
-                let dot: f64 = rhs[a * (t - 1)..(a + 1) * (t - 1)]
-                    .iter()
-                    .zip(&rhs[b * (t - 1)..(b + 1) * (t - 1)])
-                    .map(|(x, y)| x * y)
-                    .sum();
-                out[a + b * n_dir] -= dot;
-            }
-        }
+        dense::subtract_inner(&mut out, View(&rhs, t - 1, n_dir, t - 1));
         out
     }
 
@@ -118,14 +112,23 @@ impl Factor {
                         axpy(z, i, &h, j, w[i * k + j], n_dir);
                     }
                 }
-                for i in 0..k {
-                    let row = &ct[(c.q[e] + i) * n_dir..(c.q[e] + i + 1) * n_dir];
-                    let (hi, zi) = (&h[i * n_dir..(i + 1) * n_dir], &z[i * n_dir..(i + 1) * n_dir]);
-                    for b in 0..n_dir {
-                        for a in 0..n_dir {
-                            out[a + b * n_dir] += row[a] * hi[b] - zi[a] * zi[b];
+                let own = &ct[c.q[e] * n_dir..(c.q[e] + k) * n_dir];
+                if n_dir < FEW_DIRECTIONS {
+                    for i in 0..k {
+                        let (row, at) = (&own[i * n_dir..(i + 1) * n_dir], i * n_dir);
+                        for b in 0..n_dir {
+                            for a in 0..n_dir {
+                                out[a + b * n_dir] += row[a] * h[at + b] - z[at + a] * z[at + b];
+                            }
                         }
                     }
+                } else {
+                    let (own, z) = (View(own, n_dir, k, n_dir), View(z, n_dir, k, n_dir));
+                    dense::multiply_add(out, n_dir, own, View(&h, n_dir, k, n_dir), true, 1.0);
+                    dense::multiply_add(out, n_dir, z, z, true, -1.0);
+                }
+                for i in 0..k {
+                    let (row, zi) = (&own[i * n_dir..(i + 1) * n_dir], &z[i * n_dir..(i + 1) * n_dir]);
                     for j in 0..p {
                         let (x, y) = (node.vx[i * px + j], self.yx[(c.q[e] + i) * px + j]);
                         for (s, (c, z)) in gx[j * n_dir..(j + 1) * n_dir].iter_mut().zip(row.iter().zip(zi)) {
