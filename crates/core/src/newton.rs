@@ -42,6 +42,10 @@ const TURN_EVERY: usize = 4;
 /// Up to this many random effects, boundary points are looked at for a lower basin.
 const FEW_EFFECTS: usize = 2000;
 
+/// A penalised residual sum of squares below this share of the total is rounding error: the random effects reproduce the
+/// response (it is constant within groups, say), the criterion has no minimum.
+const REPRODUCED: f64 = 1e-13;
+
 /// How the search is limited.
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -423,6 +427,10 @@ impl Search<'_> {
             let accepted = ratio > 1e-4 || quiet;
             self.note(f, model.gradient_norm, radius, predicted, accepted, "newton");
             if accepted {
+                let m = self.problem.cross.p + 1;
+                if self.factor.r2 <= REPRODUCED * self.problem.cross.xx[m * m - 1] {
+                    return Err(Error::ZeroResidual);
+                }
                 let turned = self.trace.len() >= TURN_FROM
                     && (predicted > SECANT_BELOW || self.trace.len() % TURN_EVERY == 0);
                 let mut x = x;

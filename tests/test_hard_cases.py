@@ -1,0 +1,419 @@
+"""Inputs on which mixed-model software goes wrong, one test each, by the number of docs/limitations.
+
+Base model: `Reaction ~ Days + (Days | Subject)` on sleepstudy, REML log-likelihood -871.814136, sigma
+25.591816. Rescaling a column by c moves a REML log-likelihood by -log c for its fixed effect: scale is not
+a matter of fit, but of the units of the restricted likelihood.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+
+import mixwell as mw
+from mixwell import MixwellError, MixwellWarning
+
+LOGLIK, SIGMA = -871.814136, 25.591816
+FORMULA = "Reaction ~ x + (x | Subject)"
+
+
+@pytest.fixture
+def sleep() -> dict[str, Any]:
+    """Sleepstudy as arrays, with x for Days."""
+    table = {name: np.asarray(values) for name, values in mw.data.load("sleepstudy", "dict").items()}
+    table["x"] = table["Days"].astype(float)
+    return table
+
+
+def refused(code: str, formula: str, data: Any, **options: Any) -> str:
+    """Message of the refusal, which must have this code."""
+    with pytest.raises(MixwellError) as caught:
+        mw.fit(formula, data, **options)
+    assert caught.value.code == code
+    return str(caught.value)
+
+
+def codes(fit: Any) -> list[str]:
+    """Codes of the notes of a fit."""
+    return [note.code for note in fit.notes]
+
+
+def test_b01_zero_variance() -> None:
+    """The variance is exactly zero, said in words, and the fit is proved."""
+    m = mw.lmer("Yield ~ 1 + (1 | Batch)", mw.data.load("dyestuff2"))
+    assert m.theta[0] == 0.0
+    certificate = m.certificate()
+    assert certificate.passed
+    assert certificate.proved_boundary
+    text = str(m)
+    assert "The variance of 'Batch' is estimated as zero" in text
+    assert "(1 | Batch) adds nothing" in text
+
+
+@pytest.mark.parametrize(
+    ("change", "scale"),
+    [
+        pytest.param(lambda x: 2000 + x, 1.0, id="b02 years"),
+        pytest.param(lambda x: 1e6 * x, 1e6, id="b03 large"),
+        pytest.param(lambda x: 1e-6 * x, 1e-6, id="b04 small"),
+        pytest.param(lambda x: 1.7e9 + 86_400 * x, 86_400.0, id="b05 unix seconds"),
+    ],
+)
+def test_b02_to_b05_location_and_scale_of_a_predictor(
+    sleep: dict[str, Any], change: Any, scale: float
+) -> None:
+    """The same fit as on a sane scale, slopes in the units of the column."""
+    m = mw.lmer(FORMULA, {**sleep, "x": change(sleep["x"])})
+    assert m.loglik == pytest.approx(LOGLIK - math.log(scale), abs=1e-6)
+    assert m.sigma == pytest.approx(SIGMA, rel=1e-6)
+    assert m.fixef["x"] * scale == pytest.approx(10.467286, rel=1e-6)
+    assert m.varcorr()["Subject"].sd["x"] * scale == pytest.approx(5.922138, rel=1e-5)
+    assert m.certificate().passed
+
+
+def test_b03_b04_known_values(sleep: dict[str, Any]) -> None:
+    """The log-likelihoods that other programs miss."""
+    assert mw.lmer(FORMULA, {**sleep, "x": 1e6 * sleep["x"]}).loglik == pytest.approx(-885.630, abs=5e-4)
+    assert mw.lmer(FORMULA, {**sleep, "x": 1e-6 * sleep["x"]}).loglik == pytest.approx(-857.999, abs=5e-4)
+
+
+@pytest.mark.parametrize(("shift", "tolerance"), [(1e8, 1e-6), (1e10, 1e-6), (1e12, 5e-5)])
+def test_b06_shifted_response(sleep: dict[str, Any], shift: float, tolerance: float) -> None:
+    """Nothing but the intercept notices; at 1e12 the data themselves have lost digits (spacing 1.2e-4)."""
+    m = mw.lmer(FORMULA, {**sleep, "Reaction": sleep["Reaction"] + shift})
+    assert m.loglik == pytest.approx(LOGLIK, abs=tolerance)
+    assert m.sigma == pytest.approx(SIGMA, abs=tolerance)
+    assert m.fixef["(Intercept)"] - shift == pytest.approx(251.405, abs=1e-2)
+    assert m.certificate().passed
+
+
+@pytest.mark.parametrize("scale", [1e10, 1e-10])
+def test_b07_scaled_response(sleep: dict[str, Any], scale: float) -> None:
+    """The log-likelihood moves by the log-Jacobian of n - p contrasts."""
+    m = mw.lmer(FORMULA, {**sleep, "Reaction": sleep["Reaction"] * scale})
+    assert m.loglik + 178 * math.log(scale) == pytest.approx(LOGLIK, abs=1e-6)
+    assert m.sigma / scale == pytest.approx(SIGMA, rel=1e-7)
+    assert m.certificate().passed
+
+
+@pytest.mark.parametrize(
+    ("z", "named"),
+    [
+        (lambda x: 2 * x + 3, "(Intercept), x"),
+        (lambda x: np.full(x.size, 7.0), "(Intercept)"),
+        (lambda x: np.zeros(x.size), "z"),
+    ],
+    ids=["combination", "constant", "zero"],
+)
+def test_b08_rank_deficient(sleep: dict[str, Any], z: Any, named: str) -> None:
+    """Later columns go, by name; the fit and its predictions are those without them."""
+    data = {**sleep, "z": z(sleep["x"])}
+    with pytest.warns(MixwellWarning, match="'z'") as caught:
+        m = mw.lmer("Reaction ~ x + z + (x | Subject)", data)
+    assert {w.message.code for w in caught} == {"MW-C02"}
+    assert named in str(caught[0].message)
+    without = mw.lmer(FORMULA, sleep)
+    assert m.fixef.names == ("(Intercept)", "x")
+    assert m.dropped == ("z",)
+    assert m.loglik == pytest.approx(without.loglik, abs=1e-9)
+    new = {"x": [1.0, 2.0], "z": [5.0, 7.0], "Subject": ["308", "309"]}
+    np.testing.assert_allclose(m.predict(new), without.predict(new), rtol=1e-9)
+
+
+def test_b08_empty_cell() -> None:
+    """An interaction column without rows is dropped and named."""
+    cake = {name: np.asarray(v) for name, v in mw.data.load("cake", "dict").items()}
+    keep = ~((cake["recipe"] == "B") & (cake["temperature"].astype(str) == "185"))
+    cake = {name: values[keep] for name, values in cake.items()}
+    with pytest.warns(MixwellWarning, match="recipeB") as caught:
+        m = mw.lmer("angle ~ recipe * factor(temperature) + (1 | replicate:recipe)", cake)
+    assert caught[0].message.code == "MW-C02"
+    assert len(m.dropped) == 1
+    assert m.certificate().passed
+
+
+def test_b09_nearly_collinear(sleep: dict[str, Any]) -> None:
+    """At 1e-4 the column stays and the condition number is told; at 1e-7 it goes."""
+    noise = np.random.default_rng(0).normal(size=180)
+    kept = mw.lmer("Reaction ~ x + z + (x | Subject)", {**sleep, "z": sleep["x"] + 1e-4 * noise})
+    assert "MW-C03" in codes(kept)
+    assert kept.fixef.names == ("(Intercept)", "x", "z")
+    assert kept.certificate().passed
+    with pytest.warns(MixwellWarning, match="'z'"):
+        dropped = mw.lmer("Reaction ~ x + z + (x | Subject)", {**sleep, "z": sleep["x"] + 1e-7 * noise})
+    assert dropped.dropped == ("z",)
+
+
+def test_b13_constant_response(sleep: dict[str, Any]) -> None:
+    """Nothing to estimate."""
+    message = refused("MW-D11", FORMULA, {**sleep, "Reaction": np.full(180, 3.0)})
+    assert "is constant; nothing to estimate" in message
+
+
+@pytest.mark.parametrize(
+    ("formula", "response"),
+    [
+        (FORMULA, lambda d: 3 + 2 * d["x"]),
+        ("Reaction ~ 1 + (1 | Subject)", lambda d: d["Subject"].astype(float)),
+        ("Reaction ~ x + (1 | Subject)", lambda d: d["x"] + d["Subject"].astype(float)),
+        ("Reaction ~ 1 + (x | Subject)", lambda d: d["x"] * d["Subject"].astype(float)),
+    ],
+    ids=["fixed effects", "group means", "both", "slopes"],
+)
+def test_b14_reproduced_response(sleep: dict[str, Any], formula: str, response: Any) -> None:
+    """A response without residual variation has an unbounded likelihood: an error, not a number."""
+    message = refused("MW-N04", formula, {**sleep, "Reaction": response(sleep)})
+    assert "reproduces the response exactly" in message
+
+
+def test_b16_one_row_per_level(sleep: dict[str, Any]) -> None:
+    """One variance cannot be split in two."""
+    message = refused("MW-D16", "Reaction ~ x + (1 | id)", {**sleep, "id": np.arange(180)})
+    assert "180 levels for 180 rows" in message
+
+
+def test_b17_as_many_effects_as_rows(sleep: dict[str, Any]) -> None:
+    """Two rows a subject cannot carry an intercept and a slope each."""
+    early = sleep["Days"] < 2
+    message = refused("MW-D17", FORMULA, {name: values[early] for name, values in sleep.items()})
+    assert "36 random effects for 36 rows" in message
+
+
+def test_b18_one_level(sleep: dict[str, Any]) -> None:
+    """The column and its level are named."""
+    message = refused("MW-D15", "Reaction ~ x + (1 | site)", {**sleep, "site": np.repeat("north", 180)})
+    assert "'site'" in message
+    assert "'north'" in message
+
+
+def test_b19_two_levels(sleep: dict[str, Any]) -> None:
+    """It fits, with a remark."""
+    half = np.where(np.arange(180) % 20 < 10, "a", "b")
+    y = sleep["Reaction"] + 50.0 * (half == "a")
+    m = mw.lmer("Reaction ~ x + (1 | half)", {**sleep, "half": half, "Reaction": y})
+    assert "MW-W04" in codes(m)
+    assert "poorly determined" in str(m)
+
+
+@pytest.mark.parametrize("column", ["Reaction", "x", "Subject"])
+def test_b20_missing_values(sleep: dict[str, Any], column: str) -> None:
+    """Rows are dropped, counted by column; or refused on request."""
+    import pandas as pd
+
+    frame = pd.DataFrame(sleep)
+    frame.loc[[3, 7], column] = None
+    with pytest.warns(MixwellWarning, match=rf"dropped 2 of 180 rows.*{column}: 2") as caught:
+        m = mw.lmer(FORMULA, frame)
+    assert caught[0].message.code == "MW-W01"
+    assert len(caught) == 1
+    complete = mw.lmer(FORMULA, frame.drop(index=[3, 7]))
+    assert m.loglik == complete.loglik
+    assert np.isnan(m.resid(align=True)[[3, 7]]).all()
+    assert m.resid(align=True).size == 180
+    assert column in refused("MW-D07", FORMULA, frame, na_action="fail")
+
+
+@pytest.mark.parametrize("column", ["Reaction", "x"])
+def test_b21_infinite_values(sleep: dict[str, Any], column: str) -> None:
+    """The column and the first row are named."""
+    bad = sleep[column].copy()
+    bad[[5, 9]] = np.inf
+    message = refused("MW-D08", FORMULA, {**sleep, column: bad})
+    assert f"'{column}' is infinite in row 5" in message
+
+
+def test_b22_zero_weights(sleep: dict[str, Any]) -> None:
+    """The same as leaving these rows out, and said."""
+    out = sleep["Subject"] == "308"
+    m = mw.lmer(FORMULA, sleep, weights=np.where(out, 0.0, 1.0))
+    without = mw.lmer(FORMULA, {name: values[~out] for name, values in sleep.items()})
+    assert "MW-W02" in codes(m)
+    assert m.nobs == 170
+    assert m.loglik == pytest.approx(without.loglik, abs=1e-9)
+    np.testing.assert_allclose(m.theta, without.theta, rtol=1e-8)
+
+
+def test_b23_scale_of_weights(sleep: dict[str, Any]) -> None:
+    """All weights times 1e6: sigma times 1e3, everything else as it was."""
+    w = np.random.default_rng(1).uniform(0.5, 2, 180)
+    one, many = (mw.lmer(FORMULA, sleep, weights=w * c) for c in (1.0, 1e6))
+    assert many.sigma == pytest.approx(1e3 * one.sigma, rel=1e-8)
+    assert many.loglik == pytest.approx(one.loglik, abs=1e-8)
+    sds = [np.asarray(m.varcorr()["Subject"].sd) for m in (one, many)]
+    np.testing.assert_allclose(sds[0], sds[1], rtol=1e-7)
+
+
+def test_b24_negative_weights(sleep: dict[str, Any]) -> None:
+    """A plain sentence with the first row."""
+    w = np.ones(180)
+    w[4] = -1.0
+    assert "must not be negative" in refused("MW-D13", FORMULA, sleep, weights=w)
+
+
+def test_b25_unused_levels(sleep: dict[str, Any]) -> None:
+    """Levels without rows are no levels; they are unknown in prediction."""
+    import pandas as pd
+
+    frame = pd.DataFrame(sleep)
+    frame["Subject"] = pd.Categorical(frame["Subject"], [*sorted(set(sleep["Subject"])), "nobody"])
+    m = mw.lmer(FORMULA, frame)
+    assert m.loglik == pytest.approx(LOGLIK, abs=1e-6)
+    assert len(set(m.ranef()["level"])) == 18
+    with pytest.raises(MixwellError, match="nobody"):
+        m.predict({"x": [1.0], "Subject": ["nobody"]})
+
+
+def test_b26_any_type_of_group(sleep: dict[str, Any]) -> None:
+    """Strings, integers, whole floats, datetimes, categories and unicode are the same eighteen groups."""
+    import pandas as pd
+
+    number = sleep["Subject"].astype(int)
+    kinds = {
+        "integer": number,
+        "float": number.astype(float),
+        "datetime": np.datetime64("2020-01-01") + number.astype("timedelta64[D]"),
+        "category": pd.Categorical(sleep["Subject"]),
+        "unicode": np.array([f"Prüfling № {i}" for i in number]),
+        "object": np.array([*map(str, number)], dtype=object),
+    }
+    for kind, group in kinds.items():
+        m = mw.lmer(FORMULA, pd.DataFrame({**sleep, "Subject": group}))
+        assert m.loglik == pytest.approx(LOGLIK, abs=1e-6), kind
+    even = mw.lmer("Reaction ~ x + (1 | g)", {**sleep, "g": number % 2 == 0})
+    assert set(even.ranef()["level"]) == {"False", "True"}
+
+
+def test_b27_labels_with_colons(sleep: dict[str, Any]) -> None:
+    """("x", "0:0:y") and ("x:0", "0:y") are different levels."""
+    a = np.where(np.arange(180) % 2 == 0, "x", "x:0")
+    b = np.where(np.arange(180) % 2 == 0, "0:0:y", "0:y")
+    c = np.where(np.arange(180) % 3 == 0, b, "z")
+    m = mw.lmer("Reaction ~ x + (1 | a:c)", {**sleep, "a": a, "c": c})
+    pairs = set(zip(a, c, strict=True))
+    assert set(m.design.random[0].levels) == pairs
+    assert len(pairs) == 4
+
+
+def test_b28_implicit_nesting() -> None:
+    """Both models are what they say; the crossed one asks whether nesting was meant."""
+    pastes = mw.data.load("pastes")
+    nested = mw.lmer("strength ~ 1 + (1 | batch/cask)", pastes)
+    crossed = mw.lmer("strength ~ 1 + (1 | batch) + (1 | cask)", pastes)
+    assert nested.loglik == pytest.approx(-123.4954, abs=1e-3)
+    assert crossed.loglik == pytest.approx(-150.7355, abs=1e-3)
+    assert "batch/cask" in str(crossed)
+    assert "MW-W05" in codes(crossed)
+    assert "MW-W05" not in codes(nested)
+    assert not codes(mw.lmer("diameter ~ 1 + (1 | plate) + (1 | sample)", mw.data.load("penicillin")))
+
+
+@pytest.mark.parametrize("random", ["(1 | Subject) + (1 | Subject)", "(1 | Subject) + (x | Subject)"])
+def test_b29_duplicated_terms(sleep: dict[str, Any], random: str) -> None:
+    """Two variances of one effect are refused, with both places named."""
+    assert "contain the intercept twice" in refused("MW-F14", f"Reaction ~ x + {random}", sleep)
+
+
+def test_b30_fixed_and_random(sleep: dict[str, Any]) -> None:
+    """A variance that the fixed effects have used up."""
+    message = refused("MW-D19", "Reaction ~ Subject + (1 | Subject)", sleep)
+    assert "'Subject' is both fixed and random: its variance cannot be estimated" in message
+
+
+def test_b31_double_bar_with_a_factor(sleep: dict[str, Any]) -> None:
+    """One variance a column, no correlation at all."""
+    data = {**sleep, "f": np.array(["a", "b", "c"])[sleep["Days"] % 3]}
+    m = mw.lmer("Reaction ~ x + (f || Subject)", data)
+    assert m.theta.size == 3
+    covariance = m.varcorr()["Subject"].matrix
+    assert np.count_nonzero(covariance - np.diag(np.diag(covariance))) == 0
+
+
+def test_b32_swapped_group(sleep: dict[str, Any]) -> None:
+    """The bar the wrong way round is recognised."""
+    assert "(Days | Subject)" in refused("MW-D17", "Reaction ~ 1 + (Subject | Days)", sleep)
+
+
+def test_b33_reml_with_different_fixed_effects(sleep: dict[str, Any]) -> None:
+    """Refused, with the way out."""
+    small, large = (mw.lmer(f"Reaction ~ {rhs} + (1 | Subject)", sleep) for rhs in ("1", "x"))
+    with pytest.raises(MixwellError, match="method='ML'"):
+        mw.compare(small, large)
+    mw.compare(small.update(method="ML"), large.update(method="ML"))
+
+
+def test_b34_coding_and_reml() -> None:
+    """A REML criterion depends on the coding, by a constant of the design; comparing across is refused."""
+    cake = mw.data.load("cake")
+    formula = "angle ~ recipe * factor(temperature) + (1 | recipe:replicate)"
+    treatment, sums = (mw.lmer(formula, cake, contrasts=c) for c in ("treatment", "sum"))
+    # |X'X| changes by the square of the determinant of the change of coding, whatever y is.
+    shift = np.linalg.slogdet(treatment.model_matrix("fixed").T @ treatment.model_matrix("fixed"))[1]
+    shift -= np.linalg.slogdet(sums.model_matrix("fixed").T @ sums.model_matrix("fixed"))[1]
+    assert treatment.loglik - sums.loglik == pytest.approx(-shift / 2, abs=1e-7)
+    assert abs(shift) > 1
+    np.testing.assert_allclose(treatment.theta, sums.theta, rtol=1e-7)
+    with pytest.raises(MixwellError, match="coded"):
+        mw.compare(treatment, sums)
+
+
+def test_b35_different_rows(sleep: dict[str, Any]) -> None:
+    """Fits to different rows are not comparable."""
+    all_rows = mw.lmer(FORMULA, sleep, method="ML")
+    fewer = mw.lmer(FORMULA, {name: values[:170] for name, values in sleep.items()}, method="ML")
+    with pytest.raises(MixwellError, match="same rows"):
+        mw.compare(all_rows, fewer)
+
+
+def test_b43_new_level_in_prediction(sleep: dict[str, Any]) -> None:
+    """An error that suggests; population values on request, also where the group is missing."""
+    m = mw.lmer(FORMULA, sleep)
+    with pytest.raises(MixwellError, match=r"new level 'zz'") as caught:
+        m.predict({"x": [1.0], "Subject": ["zz"]})
+    assert caught.value.code == "MW-P10"
+    new = {"x": [1.0, 1.0, 1.0], "Subject": ["zz", None, "308"]}
+    population = m.predict(new, re="population")
+    opted = m.predict(new, new_levels="population")
+    np.testing.assert_allclose(opted[:2], population[:2])
+    assert opted[2] != population[2]
+
+
+def test_b44_new_level_of_a_fixed_factor(sleep: dict[str, Any]) -> None:
+    """The level, the factor and the known levels are named."""
+    m = mw.lmer("Reaction ~ f + (1 | Subject)", {**sleep, "f": (sleep["Days"] % 3).astype(str)})
+    with pytest.raises(MixwellError, match=r"level '7' of f was not in the training data \(0, 1, 2\)"):
+        m.predict({"f": ["7"], "Subject": ["308"]})
+
+
+def test_b48_one_huge_group() -> None:
+    """100,000 rows in one group beside fifty with one row each."""
+    rng = np.random.default_rng(2)
+    g = np.concatenate([np.zeros(100_000, int), np.arange(1, 51)])
+    x = rng.normal(size=g.size)
+    y = 1 + x + rng.normal(size=51)[g] + rng.normal(size=g.size)
+    m = mw.lmer("y ~ x + (1 | g)", {"y": y, "x": x, "g": g})
+    assert m.certificate().passed
+    assert m.sigma == pytest.approx(1.0, abs=0.02)
+    assert m.varcorr()["g"].sd["(Intercept)"] == pytest.approx(1.0, abs=0.5)
+
+
+def test_b49_tiny_numbers() -> None:
+    """Standard deviations of 1e-8 and 1e-7: the same fit as in units of one, no warning."""
+    rng = np.random.default_rng(3)
+    g = np.repeat(np.arange(20), 10)
+    y = 3.0 * rng.normal(size=20)[g] + rng.normal(size=200)
+    plain = mw.lmer("y ~ 1 + (1 | g)", {"y": y, "g": g})
+    tiny = mw.lmer("y ~ 1 + (1 | g)", {"y": 1e-7 * y, "g": g})
+    assert tiny.theta[0] == pytest.approx(plain.theta[0], rel=1e-8)
+    assert tiny.certificate().passed
+    assert not tiny.notes
+
+
+def test_b50_more_columns_than_rows() -> None:
+    """Not enough rows for the coefficients."""
+    rng = np.random.default_rng(4)
+    data = {"y": rng.normal(size=6), "g": [0, 0, 0, 1, 1, 1], **{c: rng.normal(size=6) for c in "abcdef"}}
+    message = refused("MW-N05", "y ~ a + b + c + d + e + f + (1 | g)", data)
+    assert "6 coefficients" in message
