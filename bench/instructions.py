@@ -13,7 +13,7 @@ import tempfile
 
 FITS = {
     "sleepstudy": "mw.lmer('Reaction ~ Days + (Days | Subject)', mw.data.load('sleepstudy', 'dict')).fixef",
-    "penicillin": "mw.lmer('diameter ~ (1 | plate) + (1 | sample)', mw.data.load('penicillin', 'dict')).fixef",
+    "penicillin": "mw.lmer('diameter ~ (1|plate) + (1|sample)', mw.data.load('penicillin', 'dict')).fixef",
     "pastes": "mw.lmer('strength ~ 1 + (1 | batch/cask)', mw.data.load('pastes', 'dict')).fixef",
 }
 

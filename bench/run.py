@@ -124,9 +124,7 @@ def main() -> None:
         details.append(
             f"{case.name}: criterion {', '.join(criteria)}; memory {ours['memory']:.2f} x its columns"
         )
-    print(
-        "\n* stored from an earlier run (lme4_slow.json). Whole calls: formula, design, search, coefficients.\n"
-    )
+    print("\n* stored from an earlier run (lme4_slow.json). Whole calls: formula to coefficients.\n")
     print("\n".join(details))
     if "sleepstudy" in options.cases:
         print(f"first call of a process, imports included: {shown(first_call())}")

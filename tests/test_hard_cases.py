@@ -1,4 +1,4 @@
-"""Inputs on which mixed-model software goes wrong, one test each, by the number of docs/limitations.
+"""Inputs on which mixed-model software goes wrong, one test each, by the number in docs/hard-cases.md.
 
 Base model: `Reaction ~ Days + (Days | Subject)` on sleepstudy, REML log-likelihood -871.814136, sigma
 25.591816. Rescaling a column by c moves a REML log-likelihood by -log c for its fixed effect: scale is not
@@ -283,7 +283,7 @@ def test_b26_any_type_of_group(sleep: dict[str, Any]) -> None:
         m = mw.lmer(FORMULA, pd.DataFrame({**sleep, "Subject": group}))
         assert m.loglik == pytest.approx(LOGLIK, abs=1e-6), kind
     even = mw.lmer("Reaction ~ x + (1 | g)", {**sleep, "g": number % 2 == 0})
-    assert set(even.ranef()["level"]) == {"False", "True"}
+    assert set(even.ranef()["level"]) == {"FALSE", "TRUE"}
 
 
 def test_b27_labels_with_colons(sleep: dict[str, Any]) -> None:

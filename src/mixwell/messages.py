@@ -356,6 +356,11 @@ MESSAGES |= {
         "refit() takes one finite number per row used. For missing values use m.update(data=...).",
         {"reason": "its shape is (179,) but 180 rows were used"},
     ),
+    "MW-A17": Message(
+        "{owner} has no argument 'REML' (given: {given})",
+        "Write method='REML', which is the default, or method='ML'.",
+        {"owner": "lmer()", "given": False},
+    ),
     "MW-A10": Message(
         "the models were not fitted to the same rows",
         "{models}. Missing values in a column that only one of them uses are the usual reason: drop these rows first.",

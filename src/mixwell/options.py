@@ -40,6 +40,8 @@ def checked(function: Callable[P, R]) -> Callable[P, R]:
     def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
         if not known.issuperset(kwargs):
             unknown = next(name for name in kwargs if name not in known)
+            if unknown == "REML" and "method" in known:
+                raise error("MW-A17", owner=owner, given=kwargs["REML"])
             raise error("MW-A01", owner=owner, name=unknown, available=offered)
         return function(*args, **kwargs)
 

@@ -209,7 +209,7 @@ impl PyProblem {
     }
 
     fn criterion(&self, py: Python<'_>, theta: Values<'_>, reml: bool) -> PyResult<f64> {
-        let theta = self.checked(&theta)?;
+        let theta = self.checked(py, &theta)?;
         py.detach(|| {
             self.inner.evaluate(&self.inner.inner(&theta), reml, &mut mixwell_core::factor::Factor::default())
         })
@@ -218,7 +218,7 @@ impl PyProblem {
 
     /// Gradient and Hessian (average information plus curvature) at theta.
     fn derivatives(&self, py: Python<'_>, theta: Values<'_>, reml: bool) -> PyResult<(Py<PyAny>, Py<PyAny>)> {
-        let theta = self.checked(&theta)?;
+        let theta = self.checked(py, &theta)?;
         let d = py
             .detach(|| {
                 let mut factor = mixwell_core::factor::Factor::default();
@@ -238,28 +238,26 @@ impl PyProblem {
         start: Option<Values<'_>>,
         max_evaluations: usize,
     ) -> PyResult<PyOptimum> {
-        let start = start.map(|s| self.checked(&s)).transpose()?;
+        let start = start.map(|s| self.checked(py, &s)).transpose()?;
         let options = Options { reml, start, max_evaluations };
         let optimum = py.detach(|| self.inner.optimize(&options)).map_err(|e| raise(py, &e))?;
         self.optimum(py, &optimum)
     }
 
     fn solve(&self, py: Python<'_>, theta: Values<'_>, reml: bool, full: bool) -> PyResult<PySolution> {
-        let theta = self.checked(&theta)?;
+        let theta = self.checked(py, &theta)?;
         let solution = py.detach(|| self.inner.solve(&theta, reml, full)).map_err(|e| raise(py, &e))?;
         self.solution(py, &solution)
     }
 }
 
 impl PyProblem {
-    fn checked(&self, theta: &Values<'_>) -> PyResult<Vec<f64>> {
+    fn checked(&self, py: Python<'_>, theta: &Values<'_>) -> PyResult<Vec<f64>> {
         let theta = contiguous(theta, "theta")?;
         let expected = self.inner.n_theta();
         if theta.len() != expected {
-            return Err(PyValueError::new_err(format!(
-                "theta has {} values, the model has {expected}",
-                theta.len()
-            )));
+            let what = "values of theta".to_string();
+            return Err(raise(py, &Error::Shape { what, expected, found: theta.len() }));
         }
         Ok(theta.to_vec())
     }

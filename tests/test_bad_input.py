@@ -1,0 +1,241 @@
+"""Bad input gets a clear error (what, given what, where, what to do), and nothing is lost silently."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+import pytest
+
+import mixwell as mw
+from mixwell import MixwellError, MixwellWarning
+
+FORMULA = "Reaction ~ Days + (Days | Subject)"
+SLEEP = mw.data.load("sleepstudy", "pandas")
+ONES = np.ones(180)
+
+
+def spoiled(values: Any, row: int, value: float) -> Any:
+    """A float copy with one value replaced."""
+    out = np.array(values, dtype=float)
+    out[row] = value
+    return out
+
+
+# What is done, code, and what the message must contain.
+REFUSED: dict[str, tuple[Callable[[Any], Any], str, tuple[str, ...]]] = {
+    "unknown column": (
+        lambda d: mw.lmer("Reaction ~ Dais + (1 | Subject)", d),
+        "MW-F20",
+        ("unknown column 'Dais'", "           ^^^^", "Reaction, Days, Subject", "Did you mean 'Days'?"),
+    ),
+    "unknown grouping column": (
+        lambda d: mw.lmer("Reaction ~ Days + (1 | subjct)", d),
+        "MW-F20",
+        ("'subjct'", "^^^^^^", "Did you mean 'Subject'?"),
+    ),
+    "unknown function": (
+        lambda d: mw.lmer("Reaction ~ lg(Days) + (1 | Subject)", d),
+        "MW-F03",
+        ("unknown function 'lg'", "^^", "Did you mean 'log'?"),
+    ),
+    "unknown keyword": (
+        lambda d: mw.lmer(FORMULA, d, wieghts=None),
+        "MW-A01",
+        ("lmer() has no argument 'wieghts'", "Did you mean 'weights'?"),
+    ),
+    "lme4's keyword": (lambda d: mw.lmer(FORMULA, d, REML=False), "MW-A17", ("method='ML'",)),
+    "bad option": (lambda d: mw.lmer(FORMULA, d, method="ml"), "MW-A02", ("'ml'", "'REML', 'ML'")),
+    "family": (lambda d: mw.fit(FORMULA, d, family="poisson"), "MW-A03", ("not here yet", "'poisson'")),
+    "glm": (lambda d: mw.glm("Reaction ~ Days", d), "MW-A03", ("not here yet",)),
+    "glmer": (lambda d: mw.glmer(FORMULA, d), "MW-A03", ("not here yet",)),
+    "lm with random effects": (lambda d: mw.lm(FORMULA, d), "MW-A05", ("(1 + Days | Subject)", "lmer()")),
+    "lmer without": (lambda d: mw.lmer("Reaction ~ Days", d), "MW-A06", ("(1 | g)", "lm()")),
+    "text response": (lambda d: mw.lm("Subject ~ Days", d), "MW-D09", ("'Subject'", "must be numeric")),
+    "nan weights on request": (
+        lambda d: mw.lmer(FORMULA, d, weights=spoiled(ONES, 3, np.nan), na_action="fail"),
+        "MW-D07",
+        ("weights",),
+    ),
+    "infinite weight": (
+        lambda d: mw.lmer(FORMULA, d, weights=spoiled(ONES, 3, np.inf)),
+        "MW-D08",
+        ("weights is infinite in row 3",),
+    ),
+    "negative weight": (
+        lambda d: mw.lmer(FORMULA, d, weights=spoiled(ONES, 3, -1)),
+        "MW-D13",
+        ("must not be negative", "-1", "row 3"),
+    ),
+    "all weights zero": (lambda d: mw.lmer(FORMULA, d, weights=0 * ONES), "MW-D14", ("zero",)),
+    "short weights": (lambda d: mw.lmer(FORMULA, d, weights=ONES[:18]), "MW-D12", ("18 values", "180 rows")),
+    "not a table": (
+        lambda _: mw.lmer(FORMULA, [1, 2, 3]),
+        "MW-D01",
+        ("got list", "pandas, polars or pyarrow"),
+    ),
+    "unequal lengths": (
+        lambda _: mw.lmer("y ~ x + (1 | g)", {"y": [1.0, 2.0, 3.0], "x": [1.0, 2.0], "g": [1, 1, 2]}),
+        "MW-D02",
+        ("y 3, x 2, g 3",),
+    ),
+    "empty frame": (lambda d: mw.lmer(FORMULA, d[:0]), "MW-D03", ("no rows",)),
+    "open parenthesis": (
+        lambda d: mw.lmer("Reaction ~ Days + (Days | Subject", d),
+        "MW-F05",
+        ("never closed", "                  ^"),
+    ),
+    "closing parenthesis": (lambda d: mw.lmer("Reaction ~ Days + Days | Subject)", d), "MW-F05", (")",)),
+    "bar outside": (
+        lambda d: mw.lmer("Reaction ~ Days + Days | Subject", d),
+        "MW-F10",
+        ("outside parentheses", "(Days | Subject)"),
+    ),
+    "no group": (lambda d: mw.lmer("Reaction ~ 1 + (1 | )", d), "MW-F12", ("right of the bar",)),
+    "number as group": (
+        lambda d: mw.lmer("Reaction ~ 1 + (1 | 1)", d),
+        "MW-F11",
+        ("cannot be a grouping factor",),
+    ),
+    "no response": (lambda d: mw.lmer("~ Days + (1 | Subject)", d), "MW-F02", ("left of '~'",)),
+    "duplicate term": (
+        lambda d: mw.lmer("Reaction ~ Days + (1 | Subject) + (1 | Subject)", d),
+        "MW-F14",
+        ("the intercept twice",),
+    ),
+    "theta of the wrong length": (
+        lambda d: mw.lmer(FORMULA, d, control=mw.Control(start=(1.0, 0.0))),
+        "MW-N01",
+        ("expected 3, found 2",),
+    ),
+    "response of the wrong length": (
+        lambda d: mw.lmer(FORMULA, d).refit(np.ones(5)),
+        "MW-A09",
+        ("(5,)", "180 rows"),
+    ),
+    "missing column in new data": (
+        lambda d: mw.lmer(FORMULA, d).predict({"Subject": ["308"], "Day": [1.0]}),
+        "MW-P02",
+        ("'Days'", "Subject, Day", "Did you mean 'Day'?"),
+    ),
+    "level with a typing error": (
+        lambda d: mw.lmer(
+            "Reaction ~ Days + (1 | s)", {**dict(zip(d.columns, columns(d), strict=True)), "s": named()}
+        ).predict({"Days": [1.0], "s": ["persn 8"]}),
+        "MW-P10",
+        ("'persn 8'", "Did you mean 'person 8'?"),
+    ),
+}
+
+
+def columns(table: Any) -> list[Any]:
+    """Columns of a pandas or polars frame as arrays."""
+    return [np.asarray(table[name]) for name in table.columns]
+
+
+def named() -> Any:
+    """Eighteen labels of ten rows."""
+    return np.repeat([f"person {i}" for i in range(18)], 10)
+
+
+@pytest.mark.parametrize("library", ["pandas", "polars"])
+@pytest.mark.parametrize("case", REFUSED)
+def test_refused(case: str, library: str) -> None:
+    """Every refusal has its code and says what the table above asks for."""
+    action, code, parts = REFUSED[case]
+    with pytest.raises(MixwellError) as caught:
+        action(SLEEP if library == "pandas" else pl.from_pandas(SLEEP))
+    assert caught.value.code == code
+    text = str(caught.value)
+    for part in parts:
+        assert part in text, text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Reaction ~ __import__('os').system('ls')",
+        "Reaction ~ Days.__class__",
+        "Reaction ~ Days[0]",
+        "Reaction ~ (lambda: 1)()",
+        "Reaction ~ eval(Days)",
+        "Reaction ~ np.log(Days)",
+        "Reaction ~ I(open)(Days)",
+        "Reaction ~ log(Days := 1)",
+        "Reaction ~ {Days}",
+        "Reaction ~ I(Days if Days else 1)",
+    ],
+)
+def test_a_formula_is_data(text: str) -> None:
+    """Nothing but columns and whitelisted functions is reached, and the place is marked."""
+    with pytest.raises(MixwellError) as caught:
+        mw.fit(f"{text} + (1 | Subject)", SLEEP)
+    assert caught.value.code.startswith("MW-F")
+    assert "^" in str(caught.value)
+
+
+def test_no_rows_left() -> None:
+    """All rows have a missing value: counted by column."""
+    with pytest.raises(MixwellError, match=r"no rows are left.*Days: 180") as caught:
+        mw.lmer(FORMULA, SLEEP.assign(Days=np.nan))
+    assert caught.value.code == "MW-D06"
+
+
+def test_float_groups_are_accepted_and_said() -> None:
+    """Numbers that are not whole can be labels, with a remark in the summary."""
+    half = SLEEP.assign(g=SLEEP["Subject"].astype(str).astype(float) / 2 + 0.25)
+    m = mw.lmer("Reaction ~ Days + (1 | g)", half)
+    assert m.loglik == pytest.approx(mw.lmer("Reaction ~ Days + (1 | Subject)", SLEEP).loglik, abs=1e-9)
+    assert [note.code for note in m.notes] == ["MW-W03"]
+    assert "not whole" in str(m)
+
+
+def test_an_exhausted_search_says_so_loudly() -> None:
+    """A warning with a stable code, and a certificate that fails."""
+    with pytest.warns(MixwellWarning, match="not certified") as caught:
+        m = mw.lmer(FORMULA, SLEEP, control=mw.Control(max_evaluations=2))
+    assert caught[0].message.code == "MW-C01"
+    assert not m.certificate().passed
+    assert "NOT certified (MW-C01)" in str(m)
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        SLEEP.convert_dtypes(),
+        SLEEP.set_index(np.zeros(180, int)),
+        SLEEP.astype({"Subject": str}),
+        pl.from_pandas(SLEEP).lazy(),
+        pl.from_pandas(SLEEP).with_columns(pl.col("Subject").cast(pl.String)),
+        pa.concat_tables([pa.Table.from_pandas(SLEEP[:90]), pa.Table.from_pandas(SLEEP[90:])]),
+        {name: np.asarray(SLEEP[name]) for name in SLEEP},
+        {name: SLEEP[name].tolist() for name in SLEEP},
+    ],
+    ids=["nullable", "repeated index", "text", "lazy", "polars text", "chunked arrow", "arrays", "lists"],
+)
+def test_every_kind_of_table_is_the_same_data(table: Any) -> None:
+    """The same numbers to the last digit."""
+    assert mw.lmer(FORMULA, table).loglik == mw.lmer(FORMULA, SLEEP).loglik
+
+
+def test_unusual_names() -> None:
+    """Unicode, blanks in backquotes, line breaks."""
+    odd = SLEEP.rename(columns={"Reaction": "Réaction", "Days": "day s"})
+    m = mw.lmer("Réaction ~ `day s` +\n  (`day s` | Subject)", odd)
+    assert m.fixef.names == ("(Intercept)", "`day s`")
+    with pytest.raises(MixwellError, match="Did you mean 'day s'"):
+        mw.lmer("Réaction ~ `day z` + (1 | Subject)", odd)
+
+
+def test_the_callers_table_may_change_afterwards() -> None:
+    """A fit keeps its numbers when the arrays that made it are overwritten."""
+    data = {name: np.array(SLEEP[name]) for name in SLEEP}
+    m = mw.lmer(FORMULA, data)
+    data["Reaction"][:] = 0
+    data["Days"] = data["Days"] * 0
+    fresh = mw.lmer(FORMULA, SLEEP)
+    np.testing.assert_array_equal(m.resid(), fresh.resid())
+    assert m.certificate().passed
