@@ -6,14 +6,16 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 SOURCES := Cargo.toml Cargo.lock pyproject.toml $(shell find crates src -name '*.rs' -o -name '*.toml' -o -name '*.py' -o -name '*.csv')
 
-.PHONY: demo test lint build clean reference bench
+.PHONY: demo test lint build bench clean
 
 demo: $(VENV)/.built
 	@$(BIN)/python -m mixwell.demo
 
 test: $(VENV)/.test
 	cargo test --workspace --release --quiet
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 tests
+	$(BIN)/python -m pytest --doctest-modules --pyargs mixwell
+	$(BIN)/python -m pytest --doctest-glob='*.md' README.md
 
 lint: $(VENV)/.lint
 	cargo fmt --check
@@ -23,6 +25,10 @@ lint: $(VENV)/.lint
 	$(BIN)/mypy
 
 build: $(VENV)/.built
+
+# Against lme4 (if R is there) and glmm, in one run; see bench/README.md.
+bench: $(VENV)/.test
+	$(BIN)/python bench/run.py
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)

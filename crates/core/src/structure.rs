@@ -13,6 +13,9 @@
 
 use crate::dense;
 
+/// Standard deviation at the start, in standardised columns and units of sigma: groups usually vary less than rows.
+const START: f64 = 0.7;
+
 /// The families of covariance matrices that a term can have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
@@ -89,7 +92,7 @@ impl Structure {
         self.rho_bounds().map(|_| self.n_sd())
     }
 
-    /// Parameters of a unit matrix.
+    /// Where a search starts: uncorrelated, standard deviations [`START`].
     #[must_use]
     pub fn start(&self) -> Vec<f64> {
         match self.kind {
@@ -97,14 +100,14 @@ impl Structure {
                 let mut theta = vec![0.0; self.n_theta()];
                 let mut at = 0;
                 for j in 0..self.k {
-                    theta[at] = 1.0;
+                    theta[at] = START;
                     at += self.k - j;
                 }
                 theta
             }
-            Kind::Diagonal => vec![1.0; self.n_theta()],
+            Kind::Diagonal => vec![START; self.n_theta()],
             Kind::CompoundSymmetry | Kind::Ar1 => {
-                let mut theta = vec![1.0; self.n_theta()];
+                let mut theta = vec![START; self.n_theta()];
                 theta[self.n_sd()] = 0.0;
                 theta
             }
