@@ -15,7 +15,6 @@ test: $(VENV)/.test
 	cargo test --workspace --release --quiet
 	$(BIN)/python -m pytest -n 2 tests
 	$(BIN)/python -m pytest --doctest-modules --pyargs mixwell
-	$(BIN)/python -m pytest --doctest-glob='*.md' README.md
 
 lint: $(VENV)/.lint
 	cargo fmt --check

@@ -130,7 +130,7 @@ def _shown(value: object) -> object:
         return value
     items = [str(item) for item in value]
     if len(items) <= _SHOWN:
-        return ", ".join(items)
+        return ", ".join(items) or "none"
     return f"{', '.join(items[:_SHOWN])} and {len(items) - _SHOWN} more"
 
 

@@ -383,6 +383,11 @@ MESSAGES |= {
         {"models": ["angle ~ recipe + (1 | g)", "angle ~ C(recipe, sum) + (1 | g)"]},
     ),
     "MW-A14": Message("compare() needs two models or more, got {given}", "", {"given": 1}),
+    "MW-A18": Message(
+        "compare() takes fitted models, got {kind}",
+        "Pass them one by one: compare(m1, m2).",
+        {"kind": "list"},
+    ),
     "MW-A15": Message(
         "this fit has no REML criterion: it was fitted by ML",
         "Use m.deviance, or m.update(method='REML').",
@@ -556,7 +561,8 @@ MESSAGES |= {
 MESSAGES |= {
     "MW-P01": Message(
         "level '{name}' of {factor} was not in the training data ({available})",
-        "There is no coefficient for it (row {row}, counted from 0). Refit with such rows, or leave them out.",
+        "There is no coefficient for it (row {row}, counted from 0). Refit with such rows, or leave them out.  "
+        "{suggestion}",
         {"name": "7", "factor": "f", "available": ["0", "1", "2"], "row": 4},
     ),
     "MW-P02": Message(
@@ -570,8 +576,8 @@ MESSAGES |= {
 MESSAGES |= {
     "MW-P10": Message(
         "new level '{name}' of the grouping factor '{group}' (row {row}, counted from 0)",
-        "It is none of the {n_levels} levels that were fitted. {suggestion} To predict it without random effects use "
-        "new_levels='population'.",
+        "It is none of the {n_levels} levels that were fitted. To predict it without random effects use "
+        "new_levels='population'.  {suggestion}",
         {"name": "380", "group": "Subject", "row": 3, "n_levels": 3, "available": ["308", "309", "330"]},
     ),
     "MW-P11": Message(

@@ -214,7 +214,7 @@ def _parsed(formula: str | Formula, data: Any) -> Formula:
 
 
 def _check_options(family: str, method: str, control: Control | None) -> None:
-    if family in _NOT_YET:
+    if isinstance(family, str) and family in _NOT_YET:
         raise error("MW-A03", function="fit()", family=family)
     choice("family", family, ("gaussian",))
     choice("method", method, get_args(Method))

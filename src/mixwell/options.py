@@ -24,7 +24,8 @@ R = TypeVar("R")
 
 def choice(option: str, given: object, allowed: Sequence[str]) -> None:
     """Refuse an option that is not one of its values."""
-    if given not in allowed:
+    if not isinstance(given, str) or given not in allowed:
+        given = type(given) if isinstance(given, list | tuple | set) else given  # shown as it is, not joined
         raise error("MW-A02", option=option, given=given, allowed=[repr(each) for each in allowed])
 
 

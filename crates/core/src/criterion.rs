@@ -203,6 +203,21 @@ impl Problem {
         if n_dir == 0 {
             return Vec::new();
         }
+        let scale = |mut ai: Vec<f64>, ew: &[f64]| {
+            let (nu, r2) = (self.nu(reml), factor.r2);
+            for j in 0..n_dir {
+                for i in 0..n_dir {
+                    ai[i + j * n_dir] = nu * (ai[i + j * n_dir] / r2 - ew[i] * ew[j] / (r2 * r2));
+                }
+            }
+            ai
+        };
+        if c.factor_k.len() == 1 {
+            let full = self.embed(directions);
+            let scores = &self.score_products(modes)[0];
+            let ew: Vec<f64> = full.iter().map(|d| d.iter().zip(scores).map(|(x, y)| x * y).sum()).collect();
+            return scale(factor.quadratic_alone(c, &full, &modes.ze), &ew);
+        }
         // One column of C' for each random effect: Sigma_i (Z_j'e), and its product with Z_j'e for e'w_i.
         let mut ct = vec![0.0; n_dir * c.n_random()];
         let mut ew = vec![0.0; n_dir];
@@ -248,13 +263,22 @@ impl Problem {
             }
             first = own.end;
         }
-        let (nu, r2) = (self.nu(reml), factor.r2);
-        let mut ai = factor.quadratic(c, &ct, n_dir);
-        for j in 0..n_dir {
-            for i in 0..n_dir {
-                ai[i + j * n_dir] = nu * (ai[i + j * n_dir] / r2 - ew[i] * ew[j] / (r2 * r2));
-            }
+        scale(factor.quadratic(c, &ct, n_dir), &ew)
+    }
+
+    /// Directions of single terms as matrices over all columns of the one grouping factor.
+    fn embed(&self, directions: &[Vec<f64>]) -> Vec<Vec<f64>> {
+        let kf = self.cross.factor_k[0];
+        let mut terms = Vec::with_capacity(directions.len());
+        for term in &self.cross.terms {
+            terms.extend(std::iter::repeat_n(term, term.structure.n_theta()));
         }
-        ai
+        let embed = |(term, d): (&&TermShape, &Vec<f64>)| {
+            let (k, o) = (term.structure.k, term.offset);
+            let mut out = vec![0.0; kf * kf];
+            (0..k * k).for_each(|l| out[(o + l % k) + (o + l / k) * kf] = d[l]);
+            out
+        };
+        terms.iter().zip(directions).map(embed).collect()
     }
 }

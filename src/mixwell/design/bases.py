@@ -209,6 +209,8 @@ def _place(
         return np.empty(0), ends
     if df < smallest_df:
         raise ValueError(f"df = {df} is too small; the smallest is {smallest_df}")
+    if df > x.size:
+        raise ValueError(f"df = {df} is more than the {x.size} rows")
     inside = x[(x >= ends[0]) & (x <= ends[1])]
     return np.quantile(inside, np.linspace(0, 1, df - smallest_df + 2)[1:-1]), ends
 

@@ -197,6 +197,9 @@ def build_design(
     """
     if na_action not in ("drop", "fail"):
         raise error("MW-A02", option="na_action", given=na_action, allowed=["'drop'", "'fail'"])
+    if contrasts is not None and not isinstance(contrasts, (str, Mapping)):
+        expected = "the name of a coding, or a mapping from columns to codings"
+        raise error("MW-A07", option="contrasts", expected=expected, given=contrasts)
     table = _read_table(formula, data, weights, offset, na_action)
     encoder = Encoder(
         table.columns.__getitem__, table.n, formula.text, contrasts=contrasts, row=_row_finder(table.rows)
@@ -296,13 +299,18 @@ def _argument(frame: Frame, argument: str, given: Any) -> Column | None:
             raise error("MW-D25", argument=argument, name=given, available=list(frame.names)) from None
         what = f"the column '{given}' of {argument}"
     else:
-        if np.ndim(given) == 0:
-            raise error("MW-D12", argument=argument, given="one value", n=frame.n_rows)
+        if not hasattr(given, "__len__") or isinstance(given, Mapping) or getattr(given, "ndim", 1) == 0:
+            one = "one value" if np.isscalar(given) else f"one {type(given).__name__}"
+            raise error("MW-D12", argument=argument, given=one, n=frame.n_rows)
+        if len(getattr(given, "shape", ())) > 1:
+            reason = f"it has shape {tuple(given.shape)}, not one value per row"
+            raise error("MW-D05", column=argument, reason=reason)
         column, what = read_column(argument, given), argument
         if len(column) != frame.n_rows:
             raise error("MW-D12", argument=argument, given=f"{len(column)} values", n=frame.n_rows)
     if column.kind not in ("numeric", "boolean") or column.values is None:
-        raise error("MW-D09", what=what, kind=column.described(), advice="")
+        advice = f"Pass {argument} as numbers, one per row of the table."
+        raise error("MW-D09", what=what, kind=column.described(), advice=advice)
     if column.values.dtype.kind == "f":
         infinite = np.flatnonzero(np.isinf(column.values))
         if len(infinite):
@@ -388,7 +396,8 @@ def _offset(encoder: Encoder, formula: Formula, given: Column | None) -> Floats 
 def _refuse_constant(formula: Formula, y: Floats, offset: Floats | None) -> None:
     free = y if offset is None else y - offset
     if free.min() == free.max() and formula.response is not None:
-        raise error("MW-D11", response=label(formula.response), value=float(y[0]), n=len(y))
+        less = "" if offset is None else " - offset"
+        raise error("MW-D11", response=label(formula.response) + less, value=float(free[0]), n=len(y))
 
 
 def _random_terms(formula: Formula, encoder: Encoder) -> tuple[tuple[RandomDesign, ...], tuple[Plan, ...]]:

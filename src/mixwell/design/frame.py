@@ -241,7 +241,7 @@ def _common_length(columns: Mapping[Any, Any]) -> int:
         except TypeError:
             reason = f"it is one {type(values).__name__}, not one value per row"
             raise error("MW-D05", column=name, reason=reason) from None
-        if isinstance(values, (str, bytes, Mapping)):
+        if isinstance(values, (str, bytes, Mapping, set, frozenset)):
             reason = f"it is one {type(values).__name__}, not one value per row"
             raise error("MW-D05", column=name, reason=reason)
     if len(set(lengths.values())) > 1:
@@ -422,13 +422,17 @@ def _from_objects(name: str, items: list[Any]) -> Column:
         types = set(map(type, present))
     if types and all(issubclass(t, (bool, np.bool_)) for t in types):
         return Column(name, "boolean", _filled(present, absent, np.bool_), absent)
+    if any(issubclass(t, complex) for t in types):
+        raise error("MW-D05", column=name, reason="it holds complex numbers")
     if not types or all(issubclass(t, (Real, Decimal, Fraction, np.number)) for t in types):
         whole = bool(types) and all(issubclass(t, (int, np.integer)) for t in types)
         try:
             values = _filled(present, absent, np.int64 if whole else np.float64)
         except OverflowError:
             values = _filled(present, absent, np.float64)
-        return Column(name, "numeric", values, absent)
+        # Identifiers beyond 64 bits that float64 would merge stay labels.
+        if not (whole and values.dtype.kind == "f" and len(np.unique(values)) < len(set(present))):
+            return Column(name, "numeric", values, absent)
     try:
         positions = dict.fromkeys(present)
     except TypeError:

@@ -119,11 +119,11 @@ def notes_on_groups(formula: Formula, groups: Sequence[Group], encoder: Encoder)
         numbers = [
             e.name for e in term.group if isinstance(e, Name) and encoder.read(e.name).kind == "numeric"
         ]
-        notes += [
-            note("MW-W03", group=name, value=level)
-            for name in numbers
-            if isinstance(level := encoder.grouping(Name(name))[1][0], float)
-        ]
+        for name in numbers:
+            labels = encoder.grouping(Name(name))[1]
+            if isinstance(labels[0], float):  # one fraction makes them all floats
+                value = next((level for level in labels if not level.is_integer()), None)  # type: ignore[attr-defined]
+                notes += [] if value is None else [note("MW-W03", group=name, value=value)]
         if len(group.levels) == 2:
             notes.append(note("MW-W04", group=term.group_label))
         if swapped is None:

@@ -281,7 +281,10 @@ class FittedModel:
         >>> m.criterion(m.theta) <= m.criterion([0.8])
         True
         """
-        values = np.atleast_1d(np.array(theta, dtype=np.float64))
+        try:
+            values = np.atleast_1d(np.array(theta, dtype=np.float64))
+        except (TypeError, ValueError):
+            raise error("MW-A08", what="theta", expected=self.theta.size, given=theta) from None
         if values.shape != self.theta.shape or not np.isfinite(values).all():
             raise error("MW-A08", what="theta", expected=self.theta.size, given=np.asarray(theta).tolist())
         return float(self.problem.criterion(values, self.is_reml))
@@ -507,9 +510,11 @@ class FittedModel:
 
     def _new_response(self, y: Any) -> Array:
         try:
-            response = np.array(y, dtype=np.float64)
+            response = np.array(y, dtype=np.float64) if not np.iscomplexobj(y) else None
         except (TypeError, ValueError):
             raise error("MW-A09", reason="it holds values that are not numbers") from None
+        if response is None:
+            raise error("MW-A09", reason="it holds complex numbers")
         n, n_rows, rows = self.nobs, self.design.n_rows, self.design.rows
         if response.shape == (n_rows,) and rows is not None:
             response = response[rows]

@@ -136,7 +136,8 @@ def tokenize(text: str) -> list[Token]:
             if value in _QUOTES:
                 raise error("MW-F29", quote=_QUOTES[value], text=text, span=(start, position))
             advice = _REFUSED.get(value[0], _OTHERWISE)
-            raise error("MW-F04", given=value, advice=advice, text=text, span=(start, position))
+            shown = value if value.isprintable() else f"U+{ord(value[0]):04X}"
+            raise error("MW-F04", given=shown, advice=advice, text=text, span=(start, position))
         tokens.append(Token(kind, value, start, position))
     return tokens
 
@@ -209,6 +210,19 @@ class Parser:
         raise self.unexpected(token)
 
     # --- mistakes
+
+    def refuse_unclosed(self) -> None:
+        """Refuse a '(' that is never closed, wherever it stands."""
+        opened: list[Token] = []
+        for token in self.tokens:
+            if token.kind == "(":
+                opened.append(token)
+            elif token.kind == ")" and opened:
+                opened.pop()
+        if opened:
+            raise self.fault(
+                "MW-F05", opened[-1].span, given="(", done="closed", advice="Add the missing ')'."
+            )
 
     def unexpected(self, token: Token) -> MixwellError:
         """Explain a token that cannot follow a finished operand."""
@@ -503,6 +517,7 @@ class Parser:
     def refuse_algebra(self, token: Token) -> None:
         """Refuse what has a meaning between terms only."""
         if token.kind in ("|", "||"):
+            self.refuse_unclosed()  # log(x + (1 | g): the parenthesis is the mistake, not the bar
             advice = "A random-effects term has its own parentheses: (log(x) | g)."
         elif token.kind in _TERMS_ONLY:
             advice = "It joins terms, not values: write it outside of the function, as in log(a):b."

@@ -33,7 +33,8 @@ def compare(*models: FittedModel) -> Any:
     ------
     MixwellError
         MW-A04 REML fits with different fixed effects, MW-A13 with the same ones in another coding, MW-A10
-        different rows, MW-A11 different responses, MW-A12 REML and ML mixed, MW-A14 fewer than two models.
+        different rows, MW-A11 different responses, MW-A12 REML and ML mixed, MW-A14 fewer than two models,
+        MW-A18 something that is no fit.
 
     Examples
     --------
@@ -44,6 +45,9 @@ def compare(*models: FittedModel) -> Any:
     >>> table["npar"].tolist(), table["aic"].round(2).tolist()
     ([4, 6], [1794.47, 1755.63])
     """
+    for each in models:
+        if not hasattr(each, "design"):
+            raise error("MW-A18", kind=type(each).__name__)
     if len(models) < 2:
         raise error("MW-A14", given=len(models))
     first = models[0]

@@ -1,6 +1,7 @@
 //! Quadratic forms `C'Z'PZC`: the average information without forming P.
 
 use super::{CHUNK, Factor, Node};
+use crate::basis::sum_chunks;
 use crate::cross::Cross;
 use crate::dense::{self, View};
 use rayon::prelude::*;
@@ -80,6 +81,88 @@ impl Factor {
         }
         dense::solve_lower(&self.s, t - 1, t, &mut rhs, n_dir);
         dense::subtract_inner(&mut out, View(&rhs, t - 1, n_dir, t - 1));
+        out
+    }
+
+    /// [`Factor::quadratic`] for one grouping factor, where all directions of a level are `C_e = D_d s_e` with the same `s = Z'e`.
+    ///
+    /// Two sums over the levels, whatever the number of directions, replace the directions themselves:
+    /// `sum s_j s_m B_il` with `B = Z_e'H^-1 Z_e` and `sum s_j R_i` with `R = Z_e'H^-1 X`. Directions are k x k each.
+    #[must_use]
+    pub fn quadratic_alone(&self, c: &Cross, directions: &[Vec<f64>], ze: &[f64]) -> Vec<f64> {
+        let (k, p, px, n_dir) = (c.factor_k[0], c.p, c.p + 1, directions.len());
+        let (kk, size) = (k * k, k * k * (k * k + p));
+        let one = |chunk: usize| {
+            let mut sums = vec![0.0; size];
+            let (fourth, mixed) = sums.split_at_mut(kk * kk);
+            let (mut wa, mut b, mut r) = (vec![0.0; kk], vec![0.0; kk], vec![0.0; k * p]);
+            for e in chunk * CHUNK..((chunk + 1) * CHUNK).min(c.n_leading) {
+                let node = Node::original(c, e);
+                let (w, yx) = (&self.w[e * kk..(e + 1) * kk], &self.yx[e * k * px..(e + 1) * k * px]);
+                for i in 0..k {
+                    for j in 0..k {
+                        wa[i * k + j] = (0..k).map(|l| w[i * k + l] * node.a[l + j * k]).sum();
+                    }
+                }
+                b.copy_from_slice(node.a);
+                for i in 0..k {
+                    for j in 0..k {
+                        for l in 0..k {
+                            b[j + l * k] -= wa[i * k + j] * wa[i * k + l];
+                        }
+                    }
+                }
+                for i in 0..k {
+                    let row = &mut r[i * p..(i + 1) * p];
+                    row.copy_from_slice(&node.vx[i * px..i * px + p]);
+                    for l in 0..k {
+                        let f = wa[l * k + i];
+                        row.iter_mut().zip(&yx[l * px..]).for_each(|(s, y)| *s -= f * y);
+                    }
+                }
+                let s = &ze[e * k..(e + 1) * k];
+                for j in 0..k {
+                    for m in 0..k {
+                        let ss = s[j] * s[m];
+                        let to = &mut fourth[(j * k + m) * kk..(j * k + m + 1) * kk];
+                        to.iter_mut().zip(&b).for_each(|(t, b)| *t += ss * b);
+                    }
+                    let to = &mut mixed[j * k * p..(j + 1) * k * p];
+                    to.iter_mut().zip(&r).for_each(|(t, r)| *t += s[j] * r);
+                }
+            }
+            sums
+        };
+        let sums = sum_chunks(c.n_leading.div_ceil(CHUNK), size, one);
+        let (fourth, mixed) = sums.split_at(kk * kk);
+        let mut out = vec![0.0; n_dir * n_dir];
+        let mut rhs = vec![0.0; p * n_dir];
+        for (bd, right) in directions.iter().enumerate() {
+            // sum over j, m, l of s_j s_m B_il D_b[l, m], as a k x k matrix in (i, j)
+            let mut half = vec![0.0; kk];
+            for j in 0..k {
+                for m in 0..k {
+                    let block = &fourth[(j * k + m) * kk..(j * k + m + 1) * kk];
+                    for l in 0..k {
+                        for i in 0..k {
+                            half[i + j * k] += block[i + l * k] * right[l + m * k];
+                        }
+                    }
+                }
+            }
+            for (ad, left) in directions.iter().enumerate() {
+                out[ad + bd * n_dir] = left.iter().zip(&half).map(|(x, y)| x * y).sum();
+            }
+            for j in 0..k {
+                for i in 0..k {
+                    let from = &mixed[(j * k + i) * p..(j * k + i + 1) * p];
+                    let to = &mut rhs[bd * p..(bd + 1) * p];
+                    to.iter_mut().zip(from).for_each(|(t, r)| *t += right[i + j * k] * r);
+                }
+            }
+        }
+        dense::solve_lower(&self.s, p, px, &mut rhs, n_dir);
+        dense::subtract_inner(&mut out, View(&rhs, p, n_dir, p));
         out
     }
 
