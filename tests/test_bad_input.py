@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -239,3 +241,105 @@ def test_the_callers_table_may_change_afterwards() -> None:
     fresh = mw.lmer(FORMULA, SLEEP)
     np.testing.assert_array_equal(m.resid(), fresh.resid())
     assert m.certificate().passed
+
+
+# --- tables from databases and elsewhere: what a label is, and what is missing -------------------------------
+
+GROUPS = "Reaction ~ Days + (1 | Subject)"
+NUMBERS = [int(subject) for subject in SLEEP["Subject"]]
+ARRAYS = {"Reaction": SLEEP["Reaction"].to_numpy(), "Days": SLEEP["Days"].to_numpy()}
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        [2**60 + i for i in NUMBERS],
+        [2**63 + i for i in NUMBERS],
+        [10**30 + i for i in NUMBERS],
+        np.array([2**63 + i for i in NUMBERS], np.uint64),
+        [Decimal(2**60 + i) for i in NUMBERS],
+        pl.Series([Decimal(2**60 + i) for i in NUMBERS]),
+        pl.Series([2**60 + i for i in NUMBERS]).cast(pl.Int128),
+        pa.array([Decimal(2**60 + i) for i in NUMBERS], pa.decimal128(38, 0)),
+    ],
+    ids=[
+        "64 bits",
+        "unsigned",
+        "longer",
+        "uint64",
+        "decimals",
+        "polars decimals",
+        "Int128",
+        "Arrow decimals",
+    ],
+)
+def test_long_keys_stay_apart(keys: Any) -> None:
+    """Database keys differ in digits that a double does not hold; no two groups may become one."""
+    m = mw.lmer(GROUPS, {**ARRAYS, "Subject": keys})
+    assert len(m.design.random[0].levels) == 18
+    assert m.loglik == pytest.approx(mw.lmer(GROUPS, SLEEP).loglik, abs=1e-9)
+    assert m.predict({"Days": [3], "Subject": keys[:1]}) == pytest.approx(m.fitted()[3:4])
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda keys: [None if key == 308 else key + 2**60 for key in keys],
+        lambda keys: [Decimal("NaN") if key == 308 else Decimal(key) for key in keys],
+        lambda keys: pl.Series([None if key == 308 else key + 2**60 for key in keys]),
+        lambda keys: pa.array([None if key == 308 else key + 2**60 for key in keys]),
+        lambda keys: np.ma.array(keys, mask=np.array(keys) == 308),
+        lambda keys: np.ma.array([f"s{key}" for key in keys], mask=np.array(keys) == 308),
+        lambda keys: np.ma.array([f"s{key}".encode() for key in keys], mask=np.array(keys) == 308),
+        lambda keys: pa.DictionaryArray.from_arrays(
+            pa.array(np.arange(180) // 10), pa.array([None, *sorted(f"s{key}" for key in set(keys))[1:]])
+        ),
+        lambda keys: pa.array([None if key == 308 else f"s{key}" for key in keys]).dictionary_encode(),
+    ],
+    ids=[
+        "list",
+        "decimals",
+        "polars",
+        "Arrow",
+        "masked numbers",
+        "masked text",
+        "masked bytes",
+        "null in the dictionary",
+        "null index",
+    ],
+)
+def test_a_missing_group_is_missing_in_every_spelling(make: Callable[[Any], Any]) -> None:
+    """The ten rows of the first subject are dropped, and said."""
+    with pytest.warns(MixwellWarning, match=r"dropped 10 of 180 rows with missing values \(Subject: 10\)"):
+        m = mw.lmer(GROUPS, {**ARRAYS, "Subject": make(NUMBERS)})
+    rest = SLEEP[SLEEP["Subject"].astype(str) != "308"]
+    assert m.loglik == pytest.approx(mw.lmer(GROUPS, rest).loglik, abs=1e-9)
+
+
+def test_equal_labels_are_one_level() -> None:
+    """Arrow allows a dictionary to hold a value twice."""
+    labels = [f"s{i % 9}" for i in range(18)]
+    coded = pa.DictionaryArray.from_arrays(pa.array(np.arange(180) // 10), pa.array(labels))
+    m = mw.lmer(GROUPS, {**ARRAYS, "Subject": coded})
+    assert len(m.design.random[0].levels) == 9
+    assert m.loglik == mw.lmer(GROUPS, {**ARRAYS, "Subject": np.repeat(labels, 10)}).loglik
+
+
+@pytest.mark.parametrize("limit", [0, -1, 1.5, "5", True, 2**40])
+def test_limits_of_the_search(limit: Any) -> None:
+    """Whatever cannot be a number of evaluations."""
+    with pytest.raises(MixwellError, match="positive whole number") as caught:
+        mw.Control(max_evaluations=limit)
+    assert caught.value.code == "MW-A07"
+
+
+def test_threads() -> None:
+    """Fits and their lazy parts do not depend on who asks at the same time."""
+    shared, tables = mw.lmer(FORMULA, SLEEP), (SLEEP, pl.from_pandas(SLEEP))
+
+    def work(i: int) -> tuple[float, str, str]:
+        own = mw.lmer(FORMULA, tables[i % 2])
+        return own.loglik, str(own), str(shared)
+
+    with ThreadPoolExecutor(8) as pool:
+        assert len(set(pool.map(work, range(32)))) == 1

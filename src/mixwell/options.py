@@ -71,7 +71,7 @@ class Control:
 
     def __post_init__(self) -> None:
         limit = self.max_evaluations
-        if isinstance(limit, bool) or not isinstance(limit, (int, np.integer)) or limit < 1:
+        if isinstance(limit, bool) or not isinstance(limit, (int, np.integer)) or not 0 < limit < 2**31:
             raise error("MW-A07", option="max_evaluations", expected="a positive whole number", given=limit)
         if self.start is not None:
             object.__setattr__(self, "start", _start(self.start))

@@ -431,7 +431,10 @@ impl Search<'_> {
                 if self.factor.r2 <= REPRODUCED * self.problem.cross.xx[m * m - 1] {
                     return Err(Error::ZeroResidual);
                 }
-                let turned = self.trace.len() >= TURN_FROM
+                // Twice the promised decrease: curvature is overestimated, and gradients must be compared along one basis.
+                let slow = ratio > 1.5 && self.trace.len() > SECANT_FROM;
+                let turned = !slow
+                    && self.trace.len() >= TURN_FROM
                     && (predicted > SECANT_BELOW || self.trace.len() % TURN_EVERY == 0);
                 let mut x = x;
                 if turned {

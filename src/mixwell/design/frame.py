@@ -283,10 +283,13 @@ def _from_numpy(name: str, values: NDArray[Any], absent: Mask | None = None, tim
         return Column(name, "boolean", values, absent)
     if kind in "mM":
         return Column(name, "datetime", values, _merged(np.isnat(values), absent), timezone=timezone)
-    if kind in "OUT":
-        return _from_objects(name, values.tolist())
-    if kind == "S":
-        return _from_objects(name, [item.decode("utf-8", "replace") for item in values.tolist()])
+    if kind in "OUTS":
+        items = values.tolist()
+        if kind == "S":
+            items = [item.decode("utf-8", "replace") for item in items]
+        if absent is not None and absent.any():
+            items = [None if gone else item for item, gone in zip(items, absent.tolist(), strict=True)]
+        return _from_objects(name, items)
     raise error("MW-D05", column=name, reason=f"values of type {values.dtype} are not supported")
 
 
@@ -329,6 +332,8 @@ def _from_polars(name: str, series: Any) -> Column:
             codes[absent] = -1
         return _categorical(name, codes, dtype.categories.to_list(), ordered=False)
     if dtype.is_numeric() or kind in {"Boolean", "Date", "Datetime", "Duration"}:
+        if kind in {"Int128", "UInt128"} or (kind == "Decimal" and not dtype.scale):
+            return _from_objects(name, series.to_list())  # keys of databases, too long for a double
         if kind == "Decimal":
             series = series.cast(sys.modules["polars"].Float64)
         if absent is not None and kind in {"Boolean"} | _POLARS_INTEGERS:
@@ -370,6 +375,8 @@ def _from_arrow(name: str, array: Any) -> Column:
     if types.is_dictionary(kind):
         codes, levels = _arrow_dictionary(array)
         return _categorical(name, codes, levels, ordered=bool(kind.ordered))
+    if types.is_decimal(kind) and kind.scale == 0:
+        return _from_objects(name, array.to_pylist())  # keys of databases, too long for a double
     if types.is_decimal(kind):
         array = array.cast("float64")
     elif types.is_date32(kind) or types.is_date64(kind):
@@ -402,17 +409,23 @@ def _arrow_dictionary(array: Any) -> tuple[Codes, list[Any]]:
         np.asarray(chunk.indices.fill_null(-1) if chunk.null_count else chunk.indices) for chunk in chunks
     ]
     levels = chunks[0].dictionary.to_pylist() if chunks else []
-    return np.concatenate(codes or [np.empty(0)]).astype(np.int32), levels
+    joined = np.concatenate(codes or [np.empty(0)]).astype(np.int32)
+    unique = [level for level in dict.fromkeys(levels) if level is not None]
+    if len(unique) < len(levels):  # Arrow allows nulls and repetitions among the values
+        position = {level: code for code, level in enumerate(unique)}
+        joined = np.array([*(position.get(level, -1) for level in levels), -1], dtype=np.int32)[joined]
+    return joined, unique
 
 
 _MISSING_TYPES = {"NoneType", "NAType", "NaTType"}
+_NAN_TYPES = (float, np.floating, np.datetime64, Decimal)
 
 
 def _from_objects(name: str, items: list[Any]) -> Column:
     """Read Python objects: one type of number, boolean or text; anything else hashable is a label."""
     types = set(map(type, items))
     absent: Mask | None = None
-    if any(t.__name__ in _MISSING_TYPES or issubclass(t, (float, np.floating, np.datetime64)) for t in types):
+    if any(t.__name__ in _MISSING_TYPES or issubclass(t, _NAN_TYPES) for t in types):
         flags = [type(item).__name__ in _MISSING_TYPES or bool(item != item) for item in items]  # noqa: PLR0124
         absent = np.array(flags, dtype=bool) if any(flags) else None
     present = (
@@ -425,6 +438,8 @@ def _from_objects(name: str, items: list[Any]) -> Column:
     if any(issubclass(t, complex) for t in types):
         raise error("MW-D05", column=name, reason="it holds complex numbers")
     if not types or all(issubclass(t, (Real, Decimal, Fraction, np.number)) for t in types):
+        if types == {Decimal} and all(i.is_finite() and i == i.to_integral_value() for i in present):
+            present, types = list(map(int, present)), {int}
         whole = bool(types) and all(issubclass(t, (int, np.integer)) for t in types)
         try:
             values = _filled(present, absent, np.int64 if whole else np.float64)
