@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ctypes
 import gc
+import itertools
 import json
 import resource
 import statistics
@@ -85,7 +86,8 @@ def mixwell(path: Path, formula: str, repeats: int) -> dict[str, Any]:
     (fitted, _), result = measured(whole, repeats)
     criterion = fitted.optimization.criterion
     del fitted
-    parsed, t_formula = timed(lambda: parse(formula), repeats)
+    blanks = itertools.count(1)  # a formula already seen would not be parsed again
+    parsed, t_formula = timed(lambda: parse(formula + " " * next(blanks)), repeats)
     design, t_design = timed(lambda: build_design(parsed, frame), repeats)
     problem, t_cross = timed(lambda: cross_products(design), repeats)
     optimum, t_search = timed(lambda: problem.optimize(True, None, 500), repeats)
@@ -113,9 +115,7 @@ def glmm(path: Path, formula: str, repeats: int) -> dict[str, Any]:
     frame = read(path)
     small = {"y": [1.0, 2.0, 4.0, 3.0] * 3, "x": [0.0, 1.0, 0.0, 2.0] * 3, "g": ["a", "b", "c"] * 4}
     package.fit(small, "y ~ x + (1 | g)", reml=True, satterthwaite=False)
-    fitted, result = measured(
-        lambda: package.fit(frame, formula, reml=True, satterthwaite=False), repeats
-    )
+    fitted, result = measured(lambda: package.fit(frame, formula, reml=True, satterthwaite=False), repeats)
     extra = {"criterion": -2 * fitted.loglik, "evaluations": fitted.n_eval, "version": version("glmm")}
     return result | extra
 

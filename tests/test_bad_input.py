@@ -108,10 +108,25 @@ REFUSED: dict[str, tuple[Callable[[Any], Any], str, tuple[str, ...]]] = {
         "MW-F14",
         ("the intercept twice",),
     ),
+    "two names of one grouping": (
+        lambda d: mw.lmer("Reaction ~ Days + (1 | Subject) + (1 | who)", {**as_dict(d), "who": named()}),
+        "MW-D26",
+        ("'who' groups the rows exactly as 'Subject' does",),
+    ),
+    "constant slope": (
+        lambda d: mw.lmer("Reaction ~ Days + (z | Subject)", {**as_dict(d), "z": 2.0 * ONES}),
+        "MW-N06",
+        ("column 'z' of the random-effects term (1 + z | Subject)",),
+    ),
+    "zero slope": (
+        lambda d: mw.lmer("Reaction ~ Days + (z || Subject)", {**as_dict(d), "z": 0.0 * ONES}),
+        "MW-N06",
+        ("column 'z'",),
+    ),
     "theta of the wrong length": (
         lambda d: mw.lmer(FORMULA, d, control=mw.Control(start=(1.0, 0.0))),
-        "MW-N01",
-        ("expected 3, found 2",),
+        "MW-A08",
+        ("start must be 3 finite numbers", "got 1.0, 0.0"),
     ),
     "response of the wrong length": (
         lambda d: mw.lmer(FORMULA, d).refit(np.ones(5)),
@@ -124,18 +139,18 @@ REFUSED: dict[str, tuple[Callable[[Any], Any], str, tuple[str, ...]]] = {
         ("'Days'", "Subject, Day", "Did you mean 'Day'?"),
     ),
     "level with a typing error": (
-        lambda d: mw.lmer(
-            "Reaction ~ Days + (1 | s)", {**dict(zip(d.columns, columns(d), strict=True)), "s": named()}
-        ).predict({"Days": [1.0], "s": ["persn 8"]}),
+        lambda d: mw.lmer("Reaction ~ Days + (1 | s)", {**as_dict(d), "s": named()}).predict(
+            {"Days": [1.0], "s": ["persn 8"]}
+        ),
         "MW-P10",
         ("'persn 8'", "Did you mean 'person 8'?"),
     ),
 }
 
 
-def columns(table: Any) -> list[Any]:
+def as_dict(table: Any) -> dict[str, Any]:
     """Columns of a pandas or polars frame as arrays."""
-    return [np.asarray(table[name]) for name in table.columns]
+    return {name: np.asarray(table[name]) for name in table.columns}
 
 
 def named() -> Any:
@@ -243,7 +258,7 @@ def test_the_callers_table_may_change_afterwards() -> None:
     assert m.certificate().passed
 
 
-# --- tables from databases and elsewhere: what a label is, and what is missing -------------------------------
+# --- tables from databases and elsewhere: what a label is, and what is missing ------------------------------
 
 GROUPS = "Reaction ~ Days + (1 | Subject)"
 NUMBERS = [int(subject) for subject in SLEEP["Subject"]]

@@ -10,7 +10,7 @@ README = Path(__file__).parents[1] / "README.md"
 
 
 def session(text: str) -> str:
-    """The Python blocks as one doctest; blank lines inside an output are written out as doctest wants them."""
+    """The Python blocks as one doctest, with blank lines inside an output as doctest wants them."""
     lines: list[str] = []
     for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL):
         rows = block.rstrip().split("\n")

@@ -555,6 +555,11 @@ MESSAGES |= {
         "Columns available: {available}.  {suggestion}",
         {"argument": "weights", "name": "wieght", "available": ["y", "x", "weight"]},
     ),
+    "MW-D26": Message(
+        "'{second}' groups the rows exactly as '{first}' does",
+        "Two variances of one effect cannot be told apart. Leave out {term}.",
+        {"first": "Subject", "second": "code", "term": "(1 | code)"},
+    ),
 }
 
 # --- P: prediction ---
@@ -677,6 +682,11 @@ MESSAGES |= {
 
 # --- N: numerics, raised by the core ---
 MESSAGES |= {
+    "MW-N06": Message(
+        "column {column} of the random-effects term {term} is zero, or a combination of the columns before it",
+        "Its variance would be arbitrary. Leave the column out of the term.",
+        {"term": "(1 + z | Subject)", "column": "'z'"},
+    ),
     "MW-N01": Message(
         "the arrays of the model do not fit together: {detail}",
         "This is a mistake inside mixwell; please report it with the formula and the size of the table.",

@@ -82,7 +82,10 @@ def fit(
         _parsed(formula, data), data, weights=weights, offset=offset, contrasts=contrasts, na_action=na_action
     )
     problem = cross_products(design)
-    optimum = problem.optimize(method == "REML", control.start_array(), control.max_evaluations)
+    start = control.start_array()
+    if start is not None and start.size != problem.n_theta:
+        raise error("MW-A08", what="start", expected=problem.n_theta, given=start.tolist())
+    optimum = problem.optimize(method == "REML", start, control.max_evaluations)
     arguments = {
         "data": data,
         "weights": weights,

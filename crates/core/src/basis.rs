@@ -153,11 +153,13 @@ impl Basis {
             basis.t[j + j * k] = 1.0;
         }
         let gram = basis.gram(columns, w, n);
-        let mean = (0..k).map(|j| gram[j + j * k]).sum::<f64>() / k.max(1) as f64;
+        let norms: Vec<f64> = (0..k).map(|j| gram[j + j * k]).collect();
+        let mean = norms.iter().sum::<f64>() / k.max(1) as f64;
         for j in 0..k {
-            let square = if common { mean } else { gram[j + j * k] };
+            let square = if common { mean } else { norms[j] };
             basis.t[j + j * k] = if square > 0.0 { (n as f64 / square).sqrt() } else { 1.0 };
         }
+        basis.drop_null(&norms);
         basis
     }
 

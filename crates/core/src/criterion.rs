@@ -50,6 +50,9 @@ impl Problem {
         let residual = cross.xx[m * m - 1];
         let scale: f64 = rows.y.iter().map(|v| (v - cross.fixed.y0).powi(2)).sum::<f64>()
             * rows.weights.map_or(1.0, |w| w.iter().sum::<f64>() / w.len().max(1) as f64);
+        if !scale.is_normal() {
+            return Err(Error::NotFinite { what: "the sum of squares of the response".into() });
+        }
         if residual <= EXACT * scale {
             return Err(Error::ZeroResidual);
         }

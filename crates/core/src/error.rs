@@ -5,6 +5,7 @@
 //! | [`Error::Shape`] | arrays that should have the same length do not, or a code is out of range |
 //! | [`Error::NotFinite`] | a criterion, or a cross-product of the rows, overflowed or is not a number |
 //! | [`Error::NotPositiveDefinite`] | a pivot of the blocked factor failed: the cross-products are numerically broken |
+//! | [`Error::DependentColumn`] | a random-effects column adds nothing to those before it: its variance is arbitrary |
 //! | [`Error::ZeroResidual`] | the penalised residual sum of squares is zero: the response is reproduced exactly |
 //! | [`Error::NoDegreesOfFreedom`] | no more observations than estimable coefficients |
 
@@ -36,6 +37,13 @@ pub enum Error {
     },
     /// The model reproduces the response exactly.
     ZeroResidual,
+    /// A column of a random-effects term is zero, or (unstructured) a combination of earlier ones.
+    DependentColumn {
+        /// Position of the term.
+        term: usize,
+        /// Position of the column in the term.
+        column: usize,
+    },
     /// `n` observations cannot estimate `p` coefficients and a variance.
     NoDegreesOfFreedom {
         /// Observations.
@@ -54,6 +62,9 @@ impl fmt::Display for Error {
             Error::NotFinite { what } => write!(f, "{what} is not finite"),
             Error::NotPositiveDefinite { block, pivot } => {
                 write!(f, "{block} is not positive definite at pivot {pivot}")
+            }
+            Error::DependentColumn { term, column } => {
+                write!(f, "column {column} of random-effects term {term} depends on the others")
             }
             Error::ZeroResidual => write!(f, "the residual sum of squares is zero"),
             Error::NoDegreesOfFreedom { n, p } => {

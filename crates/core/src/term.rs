@@ -75,10 +75,9 @@ pub fn merge<'a>(
     for (t, term) in terms.iter().enumerate() {
         check(t, term, n)?;
         let k = term.columns.len();
-        let mut basis = Basis::fit(&term.columns, w, n, term.structure.scaling());
-        if basis.k() < k {
-            // Collinear columns: the covariance is not unique, but scaling alone still gives a fit.
-            basis = Basis::fit(&term.columns, w, n, crate::structure::Scaling::PerColumn);
+        let basis = Basis::fit(&term.columns, w, n, term.structure.scaling());
+        if let Some(column) = (0..k).find(|j| !basis.kept.contains(j)) {
+            return Err(Error::DependentColumn { term: t, column });
         }
         let back = basis.back();
         let forth = dense::invert_lower(&dense::transpose(&back, k), k)

@@ -17,6 +17,9 @@ fn raise(py: Python<'_>, error: &Error) -> PyErr {
         Error::NotFinite { what } => ("MW-N02", fields.set_item("what", what)),
         Error::NotPositiveDefinite { block, .. } => ("MW-N03", fields.set_item("block", block)),
         Error::ZeroResidual => ("MW-N04", Ok(())),
+        Error::DependentColumn { term, column } => {
+            ("MW-N06", fields.set_item("term", term).and_then(|()| fields.set_item("column", column)))
+        }
         Error::NoDegreesOfFreedom { n, p } => {
             ("MW-N05", fields.set_item("n", n).and_then(|()| fields.set_item("p", p)))
         }

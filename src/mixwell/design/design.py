@@ -14,7 +14,14 @@ from numpy.typing import NDArray
 
 from mixwell.design.columns import Encoder, Factor, Plan, State, encode, match_levels, plan
 from mixwell.design.frame import Codes, Column, Frame, Labels, Mask, read_column
-from mixwell.design.groups import Group, check_size, code_group, notes_on_groups, refuse_confounded
+from mixwell.design.groups import (
+    Group,
+    check_size,
+    code_group,
+    notes_on_groups,
+    refuse_confounded,
+    refuse_equal_groups,
+)
 from mixwell.errors import Note, error, note
 from mixwell.formula import Expr, Formula, Name, RandomTerm, Span, label, variables
 
@@ -215,6 +222,7 @@ def build_design(
     refuse_confounded(formula, fixed_plan, encoder)
     random, plans = _random_terms(formula, encoder)
     groups = [Group(term.codes, term.levels) for term in random]
+    refuse_equal_groups(formula, groups)
     notes = [*table.notes, *notes_on_groups(formula, groups, encoder)]
     _check_contrasts(contrasts, encoder)
 

@@ -287,8 +287,8 @@ def _from_numpy(name: str, values: NDArray[Any], absent: Mask | None = None, tim
         items = values.tolist()
         if kind == "S":
             items = [item.decode("utf-8", "replace") for item in items]
-        if absent is not None and absent.any():
-            items = [None if gone else item for item, gone in zip(items, absent.tolist(), strict=True)]
+        for row in [] if absent is None else np.flatnonzero(absent).tolist():
+            items[row] = None
         return _from_objects(name, items)
     raise error("MW-D05", column=name, reason=f"values of type {values.dtype} are not supported")
 
@@ -356,9 +356,8 @@ def _from_polars_codes(name: str, series: Any, kind: Kind) -> Column:
     codes = np.full(len(physical), -1, dtype=np.int32)
     present = slice(None) if absent is None else ~absent
     codes[present], found = code_integers(physical[present])
-    example = np.zeros(
-        len(found) + 1, dtype=np.int64
-    )  # one row of each code; -1 lands on the spare last place
+    # One row of each code; -1 lands on the spare last place.
+    example = np.zeros(len(found) + 1, dtype=np.int64)
     example[codes] = np.arange(len(codes))
     levels = series.gather(example[:-1]).to_list()
     return _text(name, codes, levels, kind)
@@ -424,7 +423,7 @@ _NAN_TYPES = (float, np.floating, np.datetime64, Decimal)
 def _from_objects(name: str, items: list[Any]) -> Column:
     """Read Python objects: one type of number, boolean or text; anything else hashable is a label."""
     types = set(map(type, items))
-    absent: Mask | None = None
+    absent = values = None
     if any(t.__name__ in _MISSING_TYPES or issubclass(t, _NAN_TYPES) for t in types):
         flags = [type(item).__name__ in _MISSING_TYPES or bool(item != item) for item in items]  # noqa: PLR0124
         absent = np.array(flags, dtype=bool) if any(flags) else None
@@ -441,13 +440,14 @@ def _from_objects(name: str, items: list[Any]) -> Column:
         if types == {Decimal} and all(i.is_finite() and i == i.to_integral_value() for i in present):
             present, types = list(map(int, present)), {int}
         whole = bool(types) and all(issubclass(t, (int, np.integer)) for t in types)
+        dtype = np.int64 if whole else np.float64
         try:
-            values = _filled(present, absent, np.int64 if whole else np.float64)
-        except OverflowError:
-            values = _filled(present, absent, np.float64)
-        # Identifiers beyond 64 bits that float64 would merge stay labels.
-        if not (whole and values.dtype.kind == "f" and len(np.unique(values)) < len(set(present))):
-            return Column(name, "numeric", values, absent)
+            return Column(name, "numeric", _filled(present, absent, dtype), absent)
+        except OverflowError:  # beyond 64 bits: doubles to compute with, the numbers themselves as labels
+            try:
+                values = _filled(present, absent, np.float64)
+            except OverflowError:
+                raise error("MW-D05", column=name, reason="its numbers are too large") from None
     try:
         positions = dict.fromkeys(present)
     except TypeError:
@@ -458,7 +458,8 @@ def _from_objects(name: str, items: list[Any]) -> Column:
     index = {level: code for code, level in enumerate(levels)}
     codes = _filled_codes(np.fromiter(map(index.__getitem__, present), np.int32, len(present)), absent)
     dates = all(issubclass(t, (date, timedelta, np.datetime64, np.timedelta64)) for t in types)
-    return Column(name, "datetime" if dates else "string", None, absent, codes, tuple(levels))
+    kind: Kind = "numeric" if values is not None else "datetime" if dates else "string"
+    return Column(name, kind, values, absent, codes, tuple(levels))
 
 
 def _filled(present: list[Any], absent: Mask | None, dtype: Any) -> NDArray[Any]:

@@ -13,7 +13,15 @@ from mixwell.design.frame import Codes, Labels, code_integers
 from mixwell.errors import Note, error, note
 from mixwell.formula import Call, Expr, Formula, Name, RandomTerm, label, variables
 
-__all__ = ["Group", "check_size", "code_group", "cross", "notes_on_groups", "refuse_confounded"]
+__all__ = [
+    "Group",
+    "check_size",
+    "code_group",
+    "cross",
+    "notes_on_groups",
+    "refuse_confounded",
+    "refuse_equal_groups",
+]
 
 _NESTING_LEVELS = 5  # labels reused in every level of another factor are suspicious when they are so few
 
@@ -103,6 +111,21 @@ def refuse_confounded(formula: Formula, fixed: Plan, encoder: Encoder) -> None:
                 if needed | group <= whole and whole - needed <= categorical:
                     fixed_label = ":".join(label(expr) for expr in exprs)
                     raise error("MW-D19", group=random.group_label, fixed=fixed_label, term=str(random))
+
+
+def refuse_equal_groups(formula: Formula, groups: Sequence[Group]) -> None:
+    """Refuse one effect over two grouping factors that cut the rows into the same groups."""
+    terms = list(zip(formula.random, groups, strict=True))
+    for i, (second, other) in enumerate(terms):
+        for first, group in terms[:i]:
+            count = len(group.levels)
+            shared = first.intercept and second.intercept
+            if (shared or set(first.terms) & set(second.terms)) and first.group != second.group:
+                pairs = group.codes * np.int64(len(other.levels)) + other.codes
+                if count == len(other.levels) and np.unique(pairs).size == count:
+                    raise error(
+                        "MW-D26", first=first.group_label, second=second.group_label, term=str(second)
+                    )
 
 
 def notes_on_groups(formula: Formula, groups: Sequence[Group], encoder: Encoder) -> list[Note]:

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mixwell._core import Problem, Term
-from mixwell.errors import Note, error, note
+from mixwell.errors import MixwellError, Note, error, note
 from mixwell.fitted import predict, tables
 from mixwell.fitted.values import Covariance, NamedVector, SparseMatrix, Terms, VarCorr
 from mixwell.inference.certificate import Certificate, certify
@@ -49,7 +49,16 @@ def cross_products(design: Design) -> Problem:
         for term in design.random
     ]
     y = design.y if design.offset is None else design.y - design.offset
-    return Problem(y, design.columns, terms, design.weights)
+    try:
+        return Problem(y, design.columns, terms, design.weights)
+    except MixwellError as refusal:
+        if refusal.code != "MW-N06":
+            raise
+        # The core knows positions, the design their names.
+        at, column = (int(str(refusal.fields[key])) for key in ("term", "column"))
+        term = design.formula.random[at]
+        named = f"'{design.random[at].names[column]}'"
+        raise error("MW-N06", term=str(term), column=named) from None
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
