@@ -1,4 +1,6 @@
-"""Time mixwell, glmm and lme4 in one run, as Markdown tables: python bench/run.py [case ...] [--slow | --no-lme4].
+"""Time mixwell, glmm and lme4 in one run, as Markdown tables.
+
+    python bench/run.py [case ...] [--slow | --no-lme4]
 
 Every package runs in its own process on the same rows. Cases that take lme4 minutes are read from
 lme4_slow.json unless --slow asks for them again.
@@ -197,12 +199,12 @@ def details(measured: list[Measured]) -> None:
     header("case", "MB of its columns", *(f"extra MB, {name}" for name in PACKAGES), "mixwell / columns")
     for m in measured:
         size, extra = columns_read(m), m.of("memory")
-        ours = "-" if extra[2] is None else f"{extra[2] / size:.3g}x"
+        share = "-" if extra[2] is None else f"{extra[2] / size:.3g}x"
         row(
             m.case.name,
             f"{size / 1e6:.3g}",
             *("-" if value is None else f"{value / 1e6:.3g}" for value in extra),
-            ours,
+            share,
         )
     names = ("formula", "design", "cross-products", "search", "solution")
     header("stages of mixwell", *names, "whole call", "whole call, first")

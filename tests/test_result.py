@@ -483,3 +483,56 @@ def test_identities_on_random_data(seed: int, formula: str, method: Any) -> None
     other = mw.fit(formula, {name: values[shuffled] for name, values in data.items()}, method=method)
     assert_allclose(other.loglik, fit.loglik, rtol=1e-9)
     assert_allclose(other.fitted(), fit.fitted()[shuffled], rtol=1e-4, atol=1e-4)
+
+
+def test_update_keeps_a_refitted_response() -> None:
+    """The response that refit() brought stays until there are new data."""
+    sleep = mw.data.load("sleepstudy", "pandas")
+    m = mw.lmer("Reaction ~ Days + (1 | Subject)", sleep)
+    doubled = m.refit(2 * sleep["Reaction"].to_numpy())
+    smaller = doubled.update("~ . - Days")
+    assert smaller.sigma == pytest.approx(2 * m.update("~ . - Days").sigma, rel=1e-9)
+    assert doubled.update(data=sleep).sigma == pytest.approx(m.sigma, rel=1e-9)
+
+
+def test_augment_shows_a_refitted_response() -> None:
+    """Fitted values and residuals add up to the response in the same table."""
+    sleep = mw.data.load("sleepstudy", "pandas")
+    table = mw.lmer("Reaction ~ Days + (1 | Subject)", sleep).refit(np.arange(180.0) ** 2).augment()
+    np.testing.assert_allclose(table[".fitted"] + table[".resid"], table["Reaction"])
+    np.testing.assert_array_equal(table["Reaction"], np.arange(180.0) ** 2)
+
+
+def test_coef_keeps_labels_beside_a_slope_of_the_same_name() -> None:
+    """A numeric column that is both a slope and a grouping factor loses neither."""
+    rng = np.random.default_rng(0)
+    g = np.repeat(np.arange(2000, 2010), 6)
+    m = mw.lmer("y ~ g + (1 | g)", {"y": rng.normal(size=60) + rng.normal(size=10)[g - 2000], "g": g})
+    table = m.coef("g")
+    assert list(table[".g"]) == list(range(2000, 2010))
+    assert len(set(table["g"])) == 1
+
+
+def test_two_columns_of_one_name_are_refused() -> None:
+    """Level b of f and a column fb would both be the coefficient fb."""
+    rng = np.random.default_rng(0)
+    data = {"y": rng.normal(size=20), "f": ["a", "b"] * 10, "fb": rng.normal(size=20)}
+    with pytest.raises(MixwellError, match="'fb'") as caught:
+        mw.lm("y ~ f + fb", data)
+    assert caught.value.code == "MW-D27"
+
+
+def test_the_arrays_of_a_fit_are_read_only() -> None:
+    """Nothing reached through a fit can change it."""
+    m = mw.lmer("Reaction ~ Days + (Days | Subject)", mw.data.load("sleepstudy", "dict"))
+    for array in (m.design.y, m.design.columns[1], m.vcov, m.theta):
+        with pytest.raises(ValueError, match="read-only"):
+            array[0] = 0.0
+
+
+def test_an_intercept_far_away_is_no_false_alarm() -> None:
+    """A predictor of 1e6 +- 3e-3: the outputs hold few digits of the intercept, and the tolerance knows."""
+    sleep = dict(mw.data.load("sleepstudy", "dict"))
+    sleep["x"] = 1e6 + 1e-3 * np.asarray(sleep["Days"])
+    m = mw.lmer("Reaction ~ x + (x | Subject)", sleep)
+    assert m.certificate().passed

@@ -555,6 +555,11 @@ MESSAGES |= {
         "Columns available: {available}.  {suggestion}",
         {"argument": "weights", "name": "wieght", "available": ["y", "x", "weight"]},
     ),
+    "MW-D27": Message(
+        "two columns of the fixed part are called '{name}'",
+        "A level of a factor and another column have the same name: rename one, or the level.",
+        {"name": "fb"},
+    ),
     "MW-D26": Message(
         "'{second}' groups the rows exactly as '{first}' does",
         "Two variances of one effect cannot be told apart. Leave out {term}.",
@@ -700,7 +705,8 @@ MESSAGES |= {
     ),
     "MW-N03": Message(
         "the factorisation failed: {block} is not positive definite",
-        "Columns may be copies of each other up to rounding, or differ absurdly in size. Remove or rescale them.",
+        "Columns may be copies of each other up to rounding, or columns, weights, the response or starting values are "
+        "absurdly large or small. Remove or rescale them.",
         {"block": "the fixed-effects block"},
     ),
     "MW-N04": Message(

@@ -225,6 +225,12 @@ def build_design(
     refuse_equal_groups(formula, groups)
     notes = [*table.notes, *notes_on_groups(formula, groups, encoder)]
     _check_contrasts(contrasts, encoder)
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise error("MW-D27", name=twice)
+    for array in (y, *columns, *(column for term in random for column in term.columns)):
+        if array is not None:
+            array.setflags(write=False)
 
     levels = tuple(term.levels for term in random)
     offset_column = offset if isinstance(offset, str) else None

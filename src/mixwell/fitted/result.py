@@ -28,6 +28,7 @@ from mixwell.inference.diagnosis import (
     announce,
     boundaries,
     conditioning,
+    denounce,
     dropped_columns,
 )
 from mixwell.options import Control, Method, checked, choice
@@ -451,7 +452,7 @@ class FittedModel:
 
     @cached_property
     def _certificate(self) -> Certificate:
-        return certify(self)
+        return denounce(certify(self))
 
     @cached_property
     def boundary(self) -> tuple[Boundary, ...]:
@@ -515,7 +516,8 @@ class FittedModel:
         design = replace(self.design, y=response)
         problem = cross_products(design)
         optimum = problem.optimize(self.is_reml, self.control.start_array(), self.control.max_evaluations)
-        return announce(replace(self, design=design, optimum=optimum, handle=problem))
+        arguments = {**self.arguments, "response": _aligned_to(response, design)}
+        return announce(replace(self, design=design, optimum=optimum, arguments=arguments, handle=problem))
 
     def _new_response(self, y: Any) -> Array:
         try:
@@ -569,7 +571,12 @@ class FittedModel:
         changed = self.formula if formula is None else update(self.formula, formula)
         arguments = {**self.arguments, "method": self.method, "control": self.control, **changes}
         table = arguments.pop("data") if data is None else (arguments.pop("data"), data)[1]
-        return fit(changed, table, **arguments)
+        response = arguments.pop("response", None)
+        fitted = fit(changed, table, **arguments)
+        # A response that came by refit() stays, unless there are new data or another response was asked for.
+        if response is None or data is not None or fitted.design.response != self.design.response:
+            return fitted
+        return fitted.refit(response if fitted.design.rows is not None else response[: fitted.nobs])
 
     def __getstate__(self) -> dict[str, Any]:
         """Pickle plain numbers; the core's handle is made again when something needs it."""
@@ -586,6 +593,15 @@ class FittedModel:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
+
+
+def _aligned_to(values: Array, design: Design) -> Array:
+    """Values of the rows used at their places among all rows of the table, NaN elsewhere."""
+    if design.rows is None:
+        return values
+    out = np.full(design.n_rows, np.nan)
+    out[design.rows] = values
+    return out
 
 
 def _frozen(values: Any) -> Array:

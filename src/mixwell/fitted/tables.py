@@ -156,8 +156,8 @@ def coef(m: FittedModel, group: str | None = None) -> Any:
     Returns
     -------
     table
-        One row a level: the columns of the grouping factor with their own labels, then one column a
-        coefficient.
+        One row a level: the columns of the grouping factor with their own labels (with a dot before a name
+        that is also a coefficient's), then one column a coefficient.
 
     Raises
     ------
@@ -184,8 +184,10 @@ def coef(m: FittedModel, group: str | None = None) -> Any:
     ]
     first = mine[0][0]
     levels = [level if len(first.factor_names) > 1 else (level,) for level in first.levels]
+    taken = {*m.fixef, *(name for term, _ in mine for name in term.names)}
+    names = [f".{name}" if name in taken else name for name in first.factor_names]
     columns: dict[str, Any] = {
-        name: list(labels) for name, labels in zip(first.factor_names, zip(*levels, strict=True), strict=True)
+        name: list(labels) for name, labels in zip(names, zip(*levels, strict=True), strict=True)
     }
     values = {name: np.full(len(levels), value) for name, value in m.fixef.items()}
     for term, b in mine:
@@ -306,7 +308,9 @@ def augment(m: FittedModel, *, rows: Literal["used", "all"] = "used") -> Any:
     """
     choice("rows", rows, ("used", "all"))
     align = rows == "all"
-    added: dict[str, Any] = {
+    # After refit() the table's own column is no longer the response of this fit.
+    replaced = {m.design.response: m._aligned(m.design.y, align=align)} if "response" in m.arguments else {}
+    added: dict[str, Any] = replaced | {
         ".fitted": m.fitted(align=align),
         ".fixed": m._aligned(m._fixed_part, align=align),
         ".resid": m.resid(align=align),

@@ -205,6 +205,7 @@ def check_schur(rows: Rows, solution: Solution) -> Check:
     worst = max(worst, _ratio(schur @ beta - np.asarray(solution.schur_y), diagonal * length))
     gram = np.array([norm(weights, column) for column in dense])
     rounding = 64 * EPS * _ratio(gram, diagonal) ** 2
+    rounding += 64 * EPS * _ratio(np.abs(schur) @ np.abs(beta), diagonal * length)
     statement = "X'W(X - Z b_X) beta = X'W(y - Z b_y)"
     return Check("Schur complement", "LMM.1", statement, worst, _tolerance(rounding))
 
@@ -288,11 +289,12 @@ def split_theta(theta: Array, terms: Sequence[RandomDesign]) -> list[Array]:
 
 def check_score(theta: Array, terms: Sequence[RandomDesign], solution: Solution, *, reml: bool) -> Check:
     """Compare Sigma with the mean second moment of the effects given y, in standard errors of a variance."""
-    worst = 0.0
+    worst = rounding = 0.0
     vcov = np.asarray(solution.vcov_unscaled)
     for t, (part, term) in enumerate(zip(split_theta(theta, terms), terms, strict=True)):
         b, b_x = np.asarray(solution.b[t]), np.asarray(solution.b_x[t])
         levels, k = b.shape
+        rounding = max(rounding, 16 * EPS * _offset_ratio(term) ** 2)
         posterior = np.asarray(solution.condvar_unscaled[t]).sum(axis=0)
         if reml:  # the effects also inherit the uncertainty of beta
             posterior = posterior + np.einsum("jap,pq,jcq->ac", b_x, vcov, b_x, optimize=True)
@@ -310,7 +312,16 @@ def check_score(theta: Array, terms: Sequence[RandomDesign], solution: Solution,
             worst = max(worst, _ratio(total @ np.diag(gap), total @ np.diag(se)))
         else:
             worst = max(worst, _structured_score(part, term, gap, levels))
-    return Check("score", "outer", "Sigma = mean of E(bb' | y) / sigma^2", worst, SCORE)
+    tolerance = SCORE + min(rounding, 1.0)  # never more than one standard error
+    return Check("score", "outer", "Sigma = mean of E(bb' | y) / sigma^2", worst, tolerance)
+
+
+def _offset_ratio(term: RandomDesign) -> float:
+    """Size of the columns over their spread: its square is what an intercept far away costs in digits."""
+    if term.structure != "us" or not any(column is None for column in term.columns):
+        return 1.0
+    spread = [(np.abs(c).max(), c.std()) for c in term.columns if c is not None]
+    return max((float(size / sd) for size, sd in spread if sd > 0), default=1.0)
 
 
 def _structured_score(theta: Array, term: RandomDesign, gap: Array, levels: int) -> float:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from mixwell.design import Design, RandomDesign
     from mixwell.fitted.result import FittedModel
     from mixwell.formula import Formula
+    from mixwell.inference.certificate import Certificate
 
 __all__ = [
     "ILL_CONDITIONED",
@@ -27,6 +28,7 @@ __all__ = [
     "announce",
     "boundaries",
     "conditioning",
+    "denounce",
     "simpler_formula",
     "zeros_of",
 ]
@@ -222,6 +224,15 @@ def announce(m: FittedModel) -> FittedModel:
         failure = error("MW-C01", reason=reason)
         warnings.warn(MixwellWarning(failure.code, failure.message, failure.hint), stacklevel=_caller())
     return m
+
+
+def denounce(certificate: Certificate) -> Certificate:
+    """Warn when the rows refute what the search could not see, and return the certificate."""
+    failed = [check.name for check in certificate.checks if not check.passed]
+    if failed and certificate.converged and not {"stationarity", "multiplier"} & set(failed):
+        failure = error("MW-C01", reason=f"{failed[0]} failed")
+        warnings.warn(MixwellWarning(failure.code, failure.message, failure.hint), stacklevel=_caller())
+    return certificate
 
 
 def _caller() -> int:
