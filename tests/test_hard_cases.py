@@ -188,6 +188,16 @@ def test_b23_scale_of_weights(sleep: dict[str, Any]) -> None:
     np.testing.assert_allclose(sds[0], sds[1], rtol=1e-7)
 
 
+def test_b33_known_values(sleep: dict[str, Any]) -> None:
+    """The difference of REML criteria, 26.2, would pass for the chi-squared of 23.5."""
+    full, none = mw.lmer(FORMULA, sleep), mw.lmer("Reaction ~ 1 + (x | Subject)", sleep)
+    assert none.reml_criterion - full.reml_criterion == pytest.approx(26.2, abs=0.05)
+    with pytest.raises(MixwellError, match="method='ML'"):
+        mw.compare(none, full)
+    loglik = np.asarray(mw.compare(none.update(method="ML"), full.update(method="ML"))["loglik"])
+    assert 2 * (loglik[1] - loglik[0]) == pytest.approx(23.54, abs=0.005)
+
+
 def test_b34_coding_and_reml() -> None:
     """A REML criterion depends on the coding, by a constant of the design; comparing across is refused."""
     cake = mw.data.load("cake")

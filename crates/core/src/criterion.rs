@@ -20,6 +20,9 @@ use rayon::prelude::*;
 /// Below this share of its total variation the response counts as reproduced exactly.
 const EXACT: f64 = 1e-26;
 
+/// Standard deviations at the start are kept between these, in units of sigma.
+const START: (f64, f64) = (0.1, 2.0);
+
 /// Cross-products with the parameter bookkeeping around them; immutable once built.
 #[derive(Debug, Clone)]
 pub struct Problem {
@@ -91,6 +94,42 @@ impl Problem {
     #[must_use]
     pub fn outer(&self, theta: &[f64]) -> Vec<f64> {
         self.split(theta).flat_map(|(term, t)| term.outer_theta(t)).collect()
+    }
+
+    /// Where a search starts, in standardised columns: standard deviations from moments of the least-squares residuals.
+    ///
+    /// For one column of a factor with J levels, `sum_j (z_j'r)^2 / z_j'z_j` is about `J s^2 + n s_b^2`, crossing with other
+    /// factors neglected. What that leaves to the residuals is sigma^2; correlations start at zero.
+    #[must_use]
+    pub fn start(&self) -> Vec<f64> {
+        let c = &self.cross;
+        let (px, n) = (c.p + 1, c.n as f64);
+        let total = c.xx[px * px - 1] / n;
+        let shares: Vec<Vec<f64>> = c
+            .factor_k
+            .iter()
+            .zip(&c.node_of)
+            .map(|(k, nodes)| {
+                let column = |a: usize| {
+                    let between: f64 = nodes
+                        .iter()
+                        .map(|e| {
+                            let (d, q) = (c.d[*e as usize], c.q[*e as usize]);
+                            let size = c.diag[d + a * (k + 1)];
+                            if size > 0.0 { c.xy[(q + a) * px + c.p].powi(2) / size } else { 0.0 }
+                        })
+                        .sum();
+                    ((between - nodes.len() as f64 * total) / n / total).max(0.0)
+                };
+                (0..*k).map(column).collect()
+            })
+            .collect();
+        let left = (1.0 - shares.iter().flatten().sum::<f64>()).max(0.1);
+        let sds = |term: &TermShape| -> Vec<f64> {
+            let own = &shares[term.factor][term.offset..term.offset + term.structure.k];
+            own.iter().map(|share| (share / left).sqrt().clamp(START.0, START.1)).collect()
+        };
+        c.terms.iter().flat_map(|term| term.structure.start(&sds(term))).collect()
     }
 
     /// lambda of each grouping factor: block diagonal over its terms.

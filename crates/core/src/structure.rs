@@ -13,9 +13,6 @@
 
 use crate::dense;
 
-/// Standard deviation at the start, in standardised columns and units of sigma: groups usually vary less than rows.
-const START: f64 = 0.7;
-
 /// The families of covariance matrices that a term can have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
@@ -92,26 +89,22 @@ impl Structure {
         self.rho_bounds().map(|_| self.n_sd())
     }
 
-    /// Where a search starts: uncorrelated, standard deviations [`START`].
+    /// Parameters of uncorrelated effects with these k standard deviations (their mean when homogeneous).
     #[must_use]
-    pub fn start(&self) -> Vec<f64> {
+    pub fn start(&self, sds: &[f64]) -> Vec<f64> {
+        let mut theta = vec![0.0; self.n_theta()];
         match self.kind {
             Kind::Unstructured => {
-                let mut theta = vec![0.0; self.n_theta()];
                 let mut at = 0;
-                for j in 0..self.k {
-                    theta[at] = START;
+                for (j, sd) in sds.iter().enumerate() {
+                    theta[at] = *sd;
                     at += self.k - j;
                 }
-                theta
             }
-            Kind::Diagonal => vec![START; self.n_theta()],
-            Kind::CompoundSymmetry | Kind::Ar1 => {
-                let mut theta = vec![START; self.n_theta()];
-                theta[self.n_sd()] = 0.0;
-                theta
-            }
+            _ if self.homogeneous => theta[0] = sds.iter().sum::<f64>() / self.k as f64,
+            _ => theta[..self.k].copy_from_slice(sds),
         }
+        theta
     }
 
     fn sd(&self, theta: &[f64], i: usize) -> f64 {

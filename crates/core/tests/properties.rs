@@ -243,8 +243,8 @@ fn balanced_one_way_has_a_closed_form() {
         y.chunks(3).zip(&means).flat_map(|(g, m)| g.iter().map(move |v| (v - m).powi(2))).sum::<f64>() / 8.0;
     let between = 3.0 * means.iter().map(|m| (m - grand).powi(2)).sum::<f64>() / 3.0;
     let theta = ((between - within) / 3.0 / within).sqrt();
-    // The search ends where nothing is left to gain in f, which is flat: nine digits of theta.
-    assert!((optimum.theta[0] - theta).abs() < 1e-9 * theta, "{} {theta}", optimum.theta[0]);
+    // The search ends where nothing is left to gain in f, which is flat: eight digits of theta.
+    assert!((optimum.theta[0] - theta).abs() < 1e-8 * theta, "{} {theta}", optimum.theta[0]);
 }
 
 #[test]
