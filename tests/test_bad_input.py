@@ -123,6 +123,16 @@ REFUSED: dict[str, tuple[Callable[[Any], Any], str, tuple[str, ...]]] = {
         "MW-N06",
         ("column 'z'",),
     ),
+    "a constant beside the intercept, uncorrelated": (
+        lambda d: mw.lmer("Reaction ~ Days + (z || Subject)", {**as_dict(d), "z": 3.0 * ONES}),
+        "MW-N06",
+        ("column 'z'",),
+    ),
+    "dates as a new response": (
+        lambda d: mw.lmer(FORMULA, d).refit(np.datetime64("2020-01-01") + np.arange(180)),
+        "MW-A09",
+        ("not numbers",),
+    ),
     "theta of the wrong length": (
         lambda d: mw.lmer(FORMULA, d, control=mw.Control(start=(1.0, 0.0))),
         "MW-A08",

@@ -55,31 +55,40 @@ def test_b01_zero_variance() -> None:
     assert "(1 | Batch) adds nothing" in text
 
 
-@pytest.mark.parametrize(
-    ("change", "scale"),
-    [
-        pytest.param(lambda x: 2000 + x, 1.0, id="b02 years"),
-        pytest.param(lambda x: 1e6 * x, 1e6, id="b03 large"),
-        pytest.param(lambda x: 1e-6 * x, 1e-6, id="b04 small"),
-        pytest.param(lambda x: 1.7e9 + 86_400 * x, 86_400.0, id="b05 unix seconds"),
-    ],
-)
-def test_b02_to_b05_location_and_scale_of_a_predictor(
-    sleep: dict[str, Any], change: Any, scale: float
-) -> None:
-    """The same fit as on a sane scale, slopes in the units of the column."""
-    m = mw.lmer(FORMULA, {**sleep, "x": change(sleep["x"])})
+def check_rescaled(sleep: dict[str, Any], x: np.ndarray, scale: float) -> Any:
+    """The same fit as on a sane scale, slopes in the units of the column; nothing to remark."""
+    m = mw.lmer(FORMULA, {**sleep, "x": x})
     assert m.loglik == pytest.approx(LOGLIK - math.log(scale), abs=1e-6)
     assert m.sigma == pytest.approx(SIGMA, rel=1e-6)
     assert m.fixef["x"] * scale == pytest.approx(10.467286, rel=1e-6)
     assert m.varcorr()["Subject"].sd["x"] * scale == pytest.approx(5.922138, rel=1e-5)
     assert m.certificate().passed
+    assert not m.notes
+    # The maximum-likelihood criterion does not depend on the units at all.
+    assert m.update(method="ML").loglik == pytest.approx(-875.969672, abs=1e-6)
+    return m
 
 
-def test_b03_b04_known_values(sleep: dict[str, Any]) -> None:
-    """The log-likelihoods that other programs miss."""
-    assert mw.lmer(FORMULA, {**sleep, "x": 1e6 * sleep["x"]}).loglik == pytest.approx(-885.630, abs=5e-4)
-    assert mw.lmer(FORMULA, {**sleep, "x": 1e-6 * sleep["x"]}).loglik == pytest.approx(-857.999, abs=5e-4)
+def test_b02_uncentred_year(sleep: dict[str, Any]) -> None:
+    """Years instead of days: the intercept is two thousand years away, the fit is the same."""
+    m = check_rescaled(sleep, 2000 + sleep["x"], 1.0)
+    assert m.fixef["(Intercept)"] == pytest.approx(251.405105 - 2000 * 10.467286, abs=2e-3)
+    np.testing.assert_allclose(m.fitted(), mw.lmer(FORMULA, sleep).fitted(), rtol=1e-7)
+
+
+def test_b03_large_predictor(sleep: dict[str, Any]) -> None:
+    """Days times a million."""
+    assert check_rescaled(sleep, 1e6 * sleep["x"], 1e6).loglik == pytest.approx(-885.630, abs=5e-4)
+
+
+def test_b04_small_predictor(sleep: dict[str, Any]) -> None:
+    """Days divided by a million."""
+    assert check_rescaled(sleep, 1e-6 * sleep["x"], 1e-6).loglik == pytest.approx(-857.999, abs=5e-4)
+
+
+def test_b05_unix_seconds(sleep: dict[str, Any]) -> None:
+    """Seconds since 1970: a large number and a large unit together."""
+    check_rescaled(sleep, 1.7e9 + 86_400 * sleep["x"], 86_400.0)
 
 
 @pytest.mark.parametrize(("shift", "tolerance"), [(1e8, 1e-6), (1e10, 1e-6), (1e12, 5e-5)])
@@ -103,7 +112,11 @@ def test_b07_scaled_response(sleep: dict[str, Any], scale: float) -> None:
     m = mw.lmer(FORMULA, {**sleep, "Reaction": sleep["Reaction"] * scale})
     assert m.loglik + 178 * math.log(scale) == pytest.approx(LOGLIK, abs=1e-6)
     assert m.sigma / scale == pytest.approx(SIGMA, rel=1e-7)
+    assert m.fixef["x"] / scale == pytest.approx(10.467286, rel=1e-7)
     assert m.certificate().passed
+    assert not m.notes
+    likelihood = m.update(method="ML").loglik  # of all n rows
+    assert likelihood + 180 * math.log(scale) == pytest.approx(-875.969672, abs=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -126,20 +139,42 @@ def test_b08_rank_deficient(sleep: dict[str, Any], z: Any, named: str) -> None:
     assert m.fixef.names == ("(Intercept)", "x")
     assert m.dropped == ("z",)
     assert m.loglik == pytest.approx(without.loglik, abs=1e-9)
+    assert m.sigma == pytest.approx(without.sigma, rel=1e-9)
+    np.testing.assert_allclose(np.asarray(m.fixef), np.asarray(without.fixef), rtol=1e-9)
+    assert m.certificate().passed
     new = {"x": [1.0, 2.0], "z": [5.0, 7.0], "Subject": ["308", "309"]}
     np.testing.assert_allclose(m.predict(new), without.predict(new), rtol=1e-9)
 
 
+def test_b08_the_later_column_goes(sleep: dict[str, Any]) -> None:
+    """Order in the formula decides, also in a model without random effects."""
+    data = {**sleep, "z": 2 * sleep["x"] + 3}
+    for fit, random in ((mw.lmer, " + (x | Subject)"), (mw.lm, "")):
+        with pytest.warns(MixwellWarning, match=r"'x' is a combination of \(Intercept\), z") as caught:
+            m = fit("Reaction ~ z + x" + random, data)
+        assert [w.message.code for w in caught] == ["MW-C02"]
+        assert m.fixef.names == ("(Intercept)", "z")
+        assert m.dropped == ("x",)
+        assert m.fixef["z"] == pytest.approx(10.467286 / 2, rel=1e-6)
+
+
 def test_b08_empty_cell() -> None:
-    """An interaction column without rows is dropped and named."""
+    """An interaction column without rows is dropped and named; the cells that have rows fit as ever."""
     cake = {name: np.asarray(v) for name, v in mw.data.load("cake", "dict").items()}
     keep = ~((cake["recipe"] == "B") & (cake["temperature"].astype(str) == "185"))
     cake = {name: values[keep] for name, values in cake.items()}
     with pytest.warns(MixwellWarning, match="recipeB") as caught:
         m = mw.lmer("angle ~ recipe * factor(temperature) + (1 | replicate:recipe)", cake)
-    assert caught[0].message.code == "MW-C02"
-    assert len(m.dropped) == 1
+    assert [w.message.code for w in caught] == ["MW-C02"]
+    assert m.dropped == ("recipeB:factor(temperature)185",)
     assert m.certificate().passed
+    cake["cell"] = np.char.add(cake["recipe"].astype(str), cake["temperature"].astype(str))
+    cells = mw.lmer("angle ~ 0 + cell + (1 | replicate:recipe)", cake)
+    assert len(cells.fixef.names) == len(m.fixef.names) == 17
+    assert m.sigma == pytest.approx(cells.sigma, rel=1e-8)
+    np.testing.assert_allclose(m.predict(cake), cells.predict(cake), rtol=1e-8)
+    # The two bases of one space differ by a matrix of determinant one: even the REML criterion agrees.
+    assert m.loglik == pytest.approx(cells.loglik, abs=1e-8)
 
 
 def test_b09_nearly_collinear(sleep: dict[str, Any]) -> None:
@@ -151,31 +186,64 @@ def test_b09_nearly_collinear(sleep: dict[str, Any]) -> None:
     assert "condition number" in note
     assert kept.fixef.names == ("(Intercept)", "x", "z")
     assert kept.certificate().passed
-    with pytest.warns(MixwellWarning, match="'z'"):
+    apart = mw.lmer(
+        "Reaction ~ x + z + (x | Subject)", {**sleep, "z": noise}
+    )  # the same space, well conditioned
+    assert kept.loglik == pytest.approx(apart.loglik - math.log(1e-4), abs=1e-6)
+    assert kept.sigma == pytest.approx(apart.sigma, rel=1e-7)
+    assert kept.fixef["z"] == pytest.approx(1e4 * apart.fixef["z"], rel=1e-6)
+    with pytest.warns(MixwellWarning, match="'z' is a combination of x") as caught:
         dropped = mw.lmer("Reaction ~ x + z + (x | Subject)", {**sleep, "z": sleep["x"] + 1e-7 * noise})
+    assert [w.message.code for w in caught] == ["MW-C02"]
     assert dropped.dropped == ("z",)
+    assert dropped.loglik == pytest.approx(LOGLIK, abs=1e-6)
 
 
-def test_b13_constant_response(sleep: dict[str, Any]) -> None:
+@pytest.mark.parametrize("value", [0.0, 0.1, 3.0, 1e12 + 0.1])
+@pytest.mark.parametrize("formula", [FORMULA, "Reaction ~ 1 + (1 | Subject)", "Reaction ~ x"])
+@pytest.mark.parametrize("method", ["REML", "ML"])
+def test_b13_constant_response(sleep: dict[str, Any], formula: str, value: float, method: str) -> None:
     """Nothing to estimate."""
-    message = refused("MW-D11", FORMULA, {**sleep, "Reaction": np.full(180, 3.0)})
-    assert "is constant; nothing to estimate" in message
+    message = refused("MW-D11", formula, {**sleep, "Reaction": np.full(180, value)}, method=method)
+    assert "the response 'Reaction' is constant; nothing to estimate" in message
 
 
 @pytest.mark.parametrize(
     ("formula", "response"),
     [
-        (FORMULA, lambda d: 3 + 2 * d["x"]),
-        ("Reaction ~ 1 + (1 | Subject)", lambda d: d["Subject"].astype(float)),
-        ("Reaction ~ x + (1 | Subject)", lambda d: d["x"] + d["Subject"].astype(float)),
-        ("Reaction ~ 1 + (x | Subject)", lambda d: d["x"] * d["Subject"].astype(float)),
+        pytest.param(FORMULA, lambda x, g: 3 + 2 * x, id="fixed effects"),
+        pytest.param(FORMULA, lambda x, g: 0.3 + 0.1 * x, id="fixed effects, rounded"),
+        pytest.param("Reaction ~ x", lambda x, g: 3 + 2 * x, id="no random effects"),
+        pytest.param("Reaction ~ x", lambda x, g: 0.3 + 0.1 * x, id="no random effects, rounded"),
+        pytest.param("Reaction ~ 1 + (1 | Subject)", lambda x, g: g, id="group means"),
+        pytest.param("Reaction ~ 1 + (1 | Subject)", lambda x, g: np.log(g), id="group means, rounded"),
+        pytest.param("Reaction ~ 1 + (1 | Subject)", lambda x, g: 1e8 + np.log(g), id="group means, far off"),
+        pytest.param(FORMULA, lambda x, g: np.log(g), id="group means, slopes in the model"),
+        pytest.param("Reaction ~ x + (1 | Subject)", lambda x, g: x + g, id="both"),
+        pytest.param("Reaction ~ 1 + (x | Subject)", lambda x, g: x * g, id="slopes"),
+        pytest.param(FORMULA, lambda x, g: np.log(g) + x * np.sin(g), id="slopes, rounded"),
     ],
-    ids=["fixed effects", "group means", "both", "slopes"],
 )
-def test_b14_reproduced_response(sleep: dict[str, Any], formula: str, response: Any) -> None:
+@pytest.mark.parametrize("method", ["REML", "ML"])
+def test_b14_reproduced_response(sleep: dict[str, Any], formula: str, response: Any, method: str) -> None:
     """A response without residual variation has an unbounded likelihood: an error, not a number."""
-    message = refused("MW-N04", formula, {**sleep, "Reaction": response(sleep)})
+    y = response(sleep["x"], sleep["Subject"].astype(float))
+    message = refused("MW-N04", formula, {**sleep, "Reaction": y}, method=method)
     assert "reproduces the response exactly" in message
+
+
+@pytest.mark.parametrize("shift", [1e4, 1e8])
+def test_b14_only_rounding_is_left(sleep: dict[str, Any], shift: float) -> None:
+    """Residuals that are only the rounding of a large response: refused, or marked where they are shown."""
+    try:
+        m = mw.lmer(FORMULA, {**sleep, "Reaction": shift + 0.1 * sleep["x"]})
+    except MixwellError as refusal:
+        assert refusal.code == "MW-N04"
+        return
+    with pytest.warns(MixwellWarning, match="Do not rely on it") as caught:
+        text = str(m)
+    assert [w.message.code for w in caught] == ["MW-C01"]
+    assert "NOT certified" in text
 
 
 def test_b23_scale_of_weights(sleep: dict[str, Any]) -> None:
@@ -186,6 +254,19 @@ def test_b23_scale_of_weights(sleep: dict[str, Any]) -> None:
     assert many.loglik == pytest.approx(one.loglik, abs=1e-8)
     sds = [np.asarray(m.varcorr()["Subject"].sd) for m in (one, many)]
     np.testing.assert_allclose(sds[0], sds[1], rtol=1e-7)
+    np.testing.assert_allclose(np.asarray(many.fixef), np.asarray(one.fixef), rtol=1e-8)
+    assert one.certificate().passed
+    assert many.certificate().passed
+    assert not many.notes
+
+
+def test_b23_equal_weights(sleep: dict[str, Any]) -> None:
+    """A weight of 1e6 for every row is no weight, with and without random effects."""
+    for formula in (FORMULA, "Reaction ~ x"):
+        plain, heavy = mw.fit(formula, sleep), mw.fit(formula, sleep, weights=np.full(180, 1e6))
+        assert heavy.loglik == pytest.approx(plain.loglik, abs=1e-8)
+        assert heavy.sigma == pytest.approx(1e3 * plain.sigma, rel=1e-8)
+        np.testing.assert_allclose(np.asarray(heavy.fixef), np.asarray(plain.fixef), rtol=1e-8)
 
 
 def test_b33_known_values(sleep: dict[str, Any]) -> None:
@@ -241,6 +322,7 @@ def test_b48_one_huge_group() -> None:
     assert m.sigma == pytest.approx(1.0, abs=0.02)
     assert m.varcorr()["g"].sd["(Intercept)"] == pytest.approx(1.0, abs=0.5)
     assert m.optimization.evaluations <= 20
+    assert not m.notes
 
 
 def test_b49_tiny_numbers() -> None:
@@ -267,9 +349,15 @@ def test_b49_group_sd_1e_8_residual_1e_7() -> None:
     assert m.certificate().passed
 
 
-def test_b50_more_columns_than_rows() -> None:
-    """Not enough rows for the coefficients."""
+@pytest.mark.parametrize("random", [" + (1 | g)", ""], ids=["mixed", "linear"])
+@pytest.mark.parametrize("rows", [6, 7])
+def test_b50_more_columns_than_rows(rows: int, random: str) -> None:
+    """Not enough rows for the seven coefficients and a residual variance; six rows can estimate six."""
     rng = np.random.default_rng(4)
-    data = {"y": rng.normal(size=6), "g": [0, 0, 0, 1, 1, 1], **{c: rng.normal(size=6) for c in "abcdef"}}
-    message = refused("MW-N05", "y ~ a + b + c + d + e + f + (1 | g)", data)
-    assert "6 coefficients" in message
+    data = {
+        "y": rng.normal(size=rows),
+        "g": np.arange(rows) // 3,
+        **{c: rng.normal(size=rows) for c in "abcdef"},
+    }
+    message = refused("MW-N05", "y ~ a + b + c + d + e + f" + random, data)
+    assert f"{rows} observations cannot estimate {rows} coefficients" in message

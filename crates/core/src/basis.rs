@@ -153,7 +153,14 @@ impl Basis {
             basis.t[j + j * k] = 1.0;
         }
         let gram = basis.gram(columns, w, n);
-        let norms: Vec<f64> = (0..k).map(|j| gram[j + j * k]).collect();
+        let mut norms: Vec<f64> = (0..k).map(|j| gram[j + j * k]).collect();
+        for j in 0..k {
+            // Two proportional columns have one variance between them.
+            let proportional = |i: usize| gram[i + j * k].powi(2) >= (1.0 - 1e-13) * norms[i] * norms[j];
+            if (0..j).any(|i| norms[i] > 0.0 && proportional(i)) {
+                norms[j] = 0.0;
+            }
+        }
         let mean = norms.iter().sum::<f64>() / k.max(1) as f64;
         for j in 0..k {
             let square = if common { mean } else { norms[j] };

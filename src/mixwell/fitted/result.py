@@ -521,11 +521,13 @@ class FittedModel:
 
     def _new_response(self, y: Any) -> Array:
         try:
-            response = np.array(y, dtype=np.float64) if not np.iscomplexobj(y) else None
+            kind = np.asarray(y).dtype.kind
+            response = np.array(y, dtype=np.float64) if kind in "biufO" else None
         except (TypeError, ValueError):
-            raise error("MW-A09", reason="it holds values that are not numbers") from None
-        if response is None:
-            raise error("MW-A09", reason="it holds complex numbers")
+            response, kind = None, "O"
+        if response is None:  # text, dates, complex numbers
+            held = "complex numbers" if kind == "c" else "values that are not numbers"
+            raise error("MW-A09", reason=f"it holds {held}")
         n, n_rows, rows = self.nobs, self.design.n_rows, self.design.rows
         if response.shape == (n_rows,) and rows is not None:
             response = response[rows]
