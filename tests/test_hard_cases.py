@@ -361,3 +361,19 @@ def test_b50_more_columns_than_rows(rows: int, random: str) -> None:
     }
     message = refused("MW-N05", "y ~ a + b + c + d + e + f" + random, data)
     assert f"{rows} observations cannot estimate {rows} coefficients" in message
+
+
+@pytest.mark.parametrize("ratio", [140.0, 560.0])
+def test_groups_that_differ_far_more_than_rows(ratio: float) -> None:
+    """Heights in metres, measured to half a millimetre: the criterion loses digits, the fit must not."""
+    rng = np.random.default_rng(1)
+    g = np.repeat(np.arange(500), 4)
+    y = 170 + ratio * rng.normal(size=500)[g] + rng.normal(size=2_000)
+    m = mw.lmer("y ~ 1 + (1 | g)", {"y": y, "g": g})
+    assert m.certificate().passed
+    # Balanced one-way: REML is the ANOVA estimator.
+    means = y.reshape(500, 4).mean(axis=1)
+    within = ((y.reshape(500, 4) - means[:, None]) ** 2).sum() / 1_500
+    between = 4 * means.var(ddof=1)
+    assert m.sigma**2 == pytest.approx(within, rel=1e-8)
+    assert m.theta[0] == pytest.approx(math.sqrt((between / within - 1) / 4), rel=1e-6)

@@ -56,7 +56,11 @@ impl Problem {
         if !scale.is_normal() {
             return Err(Error::NotFinite { what: "the sum of squares of the response".into() });
         }
-        if residual <= EXACT * scale {
+        // What is left when y is stored in doubles: a unit in the last place in every row.
+        let largest = rows.y.iter().fold(0.0f64, |a, v| a.max(v.abs()));
+        let weight = rows.weights.map_or(cross.n as f64, |w| w.iter().sum());
+        let rounding = weight * (f64::EPSILON * largest).powi(2);
+        if residual <= EXACT * scale + rounding {
             return Err(Error::ZeroResidual);
         }
         Ok(Problem { cross })

@@ -79,7 +79,7 @@ impl Search<'_> {
                 x[own.clone()].copy_from_slice(&along(tau));
                 let f =
                     self.problem.evaluate(&x, self.options.reml, &mut self.factor).unwrap_or(f64::INFINITY);
-                let down = f < point.f + 1e-4 * tau * slope && f < point.f - NOISE * (1.0 + point.f.abs());
+                let down = f < point.f + 1e-4 * tau * slope && f < point.f - self.noise(point.f);
                 self.note(f, slope, tau, -tau * slope, down, "saddle");
                 if down {
                     let x = self.moved(&point.x, &inner, &x);
@@ -127,7 +127,7 @@ impl Search<'_> {
             return Ok(false);
         }
         let f = self.problem.evaluate(&x, self.options.reml, &mut self.factor).unwrap_or(f64::INFINITY);
-        let agrees = f <= point.f + 100.0 * NOISE * (1.0 + point.f.abs());
+        let agrees = f <= point.f + 100.0 * NOISE * (1.0 + point.f.abs()) + self.noise(point.f);
         self.note(f, 0.0, 0.0, 0.0, agrees, "boundary");
         if agrees {
             let x = self.moved(&point.x, &inner, &x);

@@ -177,6 +177,15 @@ impl Search<'_> {
         Ok((converged, promised))
     }
 
+    /// Rounding error of an evaluation near criterion `f`: that of its sum, and of r2 where groups differ far more than rows.
+    fn noise(&self, f: f64) -> f64 {
+        let c = &self.problem.cross;
+        let m = c.p + 1;
+        let cancelled = c.xx[m * m - 1] / self.factor.r2;
+        let cancelled = if cancelled.is_finite() { cancelled.max(0.0) } else { 0.0 };
+        NOISE * (1.0 + f.abs() + c.n as f64) + 4.0 * f64::EPSILON * c.n as f64 * cancelled
+    }
+
     fn exhausted(&self) -> bool {
         self.trace.len() >= self.options.max_evaluations
     }
@@ -322,7 +331,7 @@ impl Search<'_> {
                 .problem
                 .evaluate(&self.inner(&x), self.options.reml, &mut self.factor)
                 .unwrap_or(f64::INFINITY);
-            let noise = NOISE * (1.0 + point.f.abs() + self.problem.cross.n as f64);
+            let noise = self.noise(point.f);
             let actual = point.f - f;
             let ratio = actual / predicted.max(f64::MIN_POSITIVE);
             let quiet = predicted <= 10.0 * noise && actual.abs() <= 10.0 * noise;
