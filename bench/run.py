@@ -189,13 +189,17 @@ def columns_read(measured: Measured) -> int:
 
 
 def details(measured: list[Measured]) -> None:
-    """Print criteria, memory and stages."""
+    """Print criteria, CPU times, memory and stages."""
     header(
         "case", *(f"criterion, {name}" for name in PACKAGES), *(f"evaluations, {name}" for name in PACKAGES)
     )
     for m in measured:
         criteria = ("-" if value is None else f"{value:.6f}" for value in m.of("criterion"))
         row(m.case.name, *criteria, *("-" if value is None else value for value in m.of("evaluations")))
+    header("case", *(f"CPU, {name}" for name in PACKAGES), "mixwell, CPU / time")
+    for m in measured:
+        cpu, seconds = m.of("cpu"), m.of("seconds")
+        row(m.case.name, *(shown(value) for value in cpu), ratio(cpu[2], seconds[2]))
     header("case", "MB of its columns", *(f"extra MB, {name}" for name in PACKAGES), "mixwell / columns")
     for m in measured:
         size, extra = columns_read(m), m.of("memory")

@@ -48,13 +48,21 @@ def peak() -> int:
 
 
 def timed(call: Any, repeats: int) -> tuple[Any, float]:
-    """Return the last value of `call` and its median time; no more repeats after half a minute."""
+    """Return the last value of `call` and its median time."""
+    value, seconds, _ = timed_both(call, repeats)
+    return value, seconds
+
+
+def timed_both(call: Any, repeats: int) -> tuple[Any, float, float]:
+    """Return the last value, median time and median CPU time; no more repeats after half a minute."""
     seconds: list[float] = []
+    cpu: list[float] = []
     while len(seconds) < repeats and sum(seconds) < 30:
-        start = time.perf_counter()
+        start, busy = time.perf_counter(), time.process_time()
         value = call()
         seconds.append(time.perf_counter() - start)
-    return value, statistics.median(seconds)
+        cpu.append(time.process_time() - busy)
+    return value, statistics.median(seconds), statistics.median(cpu)
 
 
 def measured(whole: Any, repeats: int) -> tuple[Any, dict[str, float]]:
@@ -62,8 +70,8 @@ def measured(whole: Any, repeats: int) -> tuple[Any, dict[str, float]]:
     before = settle()
     _, first = timed(whole, 1)
     memory = peak() - before
-    value, seconds = timed(whole, repeats)
-    return value, {"seconds": seconds, "first": first, "memory": memory}
+    value, seconds, cpu = timed_both(whole, repeats)
+    return value, {"seconds": seconds, "cpu": cpu, "first": first, "memory": memory}
 
 
 def mixwell(path: Path, formula: str, repeats: int) -> dict[str, Any]:
