@@ -1,6 +1,6 @@
 """Count the instructions of small fits under callgrind: repeatable where seconds are not.
 
-Prints the instructions of one further fit: the difference between runs with 11 and with 1 fits, over 10.
+Prints the instructions of one further fit: the difference between runs with 60 and with 10 fits, over 50.
 """
 
 from __future__ import annotations
@@ -12,15 +12,29 @@ import sys
 import tempfile
 
 FITS = {
-    "sleepstudy": "mw.lmer('Reaction ~ Days + (Days | Subject)', mw.data.load('sleepstudy', 'dict')).fixef",
-    "penicillin": "mw.lmer('diameter ~ (1|plate) + (1|sample)', mw.data.load('penicillin', 'dict')).fixef",
-    "pastes": "mw.lmer('strength ~ 1 + (1 | batch/cask)', mw.data.load('pastes', 'dict')).fixef",
+    "sleepstudy": "Reaction ~ Days + (Days | Subject)",
+    "penicillin": "diameter ~ (1 | plate) + (1 | sample)",
+    "pastes": "strength ~ 1 + (1 | batch/cask)",
+}
+
+# The same for every process: an inherited PYTHONDONTWRITEBYTECODE would leave compiling to the first count.
+ENVIRONMENT = {
+    "RAYON_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "PATH": "/usr/bin:/bin",
+    "PYTHONHASHSEED": "0",
 }
 
 
-def count(code: str, fits: int) -> int:
+def program(name: str, fits: int) -> str:
+    """Code of a process that loads a table once and fits it so many times."""
+    fit = f"mw.lmer({FITS[name]!r}, table).fixef"
+    load = f"import mixwell as mw\ntable = mw.data.load({name!r}, 'dict')"
+    return f"{load}\nfor _ in range({fits}): {fit}"
+
+
+def count(name: str, fits: int) -> int:
     """Instructions of a process that fits so many times."""
-    program = f"import mixwell as mw\nfor _ in range({fits}): {code}"
     with tempfile.TemporaryDirectory() as folder:
         done = subprocess.run(
             [
@@ -29,17 +43,12 @@ def count(code: str, fits: int) -> int:
                 f"--callgrind-out-file={folder}/out",
                 sys.executable,
                 "-c",
-                program,
+                program(name, fits),
             ],
             capture_output=True,
             text=True,
             check=True,
-            env={
-                "RAYON_NUM_THREADS": "1",
-                "OPENBLAS_NUM_THREADS": "1",
-                "PATH": "/usr/bin:/bin",
-                "PYTHONHASHSEED": "0",
-            },
+            env=ENVIRONMENT,
         )
     found = re.search(r"Collected : (\d+)", done.stderr)
     if found is None:
@@ -52,9 +61,10 @@ def main() -> None:
     if shutil.which("valgrind") is None:
         raise SystemExit("valgrind is not installed")
     # Once without valgrind, so that no count contains the compilation of a changed module.
-    subprocess.run([sys.executable, "-c", "import mixwell as mw\n" + "\n".join(FITS.values())], check=True)
-    for name, code in FITS.items():
-        print(f"{name}: {(count(code, 11) - count(code, 1)) // 10:,} instructions per fit")
+    # The first fits also import modules and fill caches: what is counted is fits after those.
+    for name in FITS:
+        subprocess.run([sys.executable, "-c", program(name, 1)], check=True, env=ENVIRONMENT)
+        print(f"{name}: {(count(name, 60) - count(name, 10)) // 50:,} instructions per fit")
 
 
 if __name__ == "__main__":

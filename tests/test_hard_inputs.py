@@ -242,7 +242,7 @@ def test_b23_scale_of_weights(sleep: Table) -> None:
     assert many.loglik == pytest.approx(one.loglik, abs=1e-8)
     assert many.sigma == pytest.approx(1e3 * one.sigma, rel=1e-9)
     np.testing.assert_allclose(many.fixef.values, one.fixef.values, rtol=1e-10)
-    np.testing.assert_allclose(many.vcov, one.vcov, rtol=1e-8)
+    np.testing.assert_allclose(many.vcov(), one.vcov(), rtol=1e-8)
     assert many.certificate().passed
 
 

@@ -50,7 +50,7 @@ def test_lm_is_least_squares_with_the_likelihood_of_r(sleep: dict[str, Any]) -> 
     beta, rss, *_ = np.linalg.lstsq(X, sleep["Reaction"], rcond=None)
     assert_allclose(m.fixef.values, beta, rtol=1e-12)
     assert_allclose(m.sigma**2, rss[0] / 178, rtol=1e-12)
-    assert_allclose(m.vcov, rss[0] / 178 * np.linalg.inv(X.T @ X), rtol=1e-10)
+    assert_allclose(m.vcov(), rss[0] / 178 * np.linalg.inv(X.T @ X), rtol=1e-10)
     assert_allclose(m.loglik, -90 * (1 + np.log(2 * np.pi * rss[0] / 180)), rtol=1e-12)
     assert (m.npar, m.df_residual, m.theta.size) == (3, 178, 0)
     by_ml = mw.fit("Reaction ~ Days", sleep, method="ML")

@@ -290,7 +290,7 @@ def sds(m: Any) -> np.ndarray:
 def assert_same_fit(a: Any, b: Any, rtol: float = 1e-6) -> None:
     """The same criterion, coefficients and variance components, to the precision of an optimum."""
     assert_allclose(criterion(a), criterion(b), rtol=1e-10, atol=1e-8)
-    se = np.sqrt(np.diag(a.vcov))
+    se = np.sqrt(np.diag(a.vcov()))
     assert_allclose((a.fixef.values - b.fixef.values) / se, 0, atol=10 * rtol)
     assert_allclose(sds(a), sds(b), rtol=rtol, atol=10 * rtol * a.sigma)
     assert_allclose(a.sigma, b.sigma, rtol=rtol)
@@ -451,7 +451,7 @@ def test_lm_is_the_mixed_model_with_an_empty_z(method: str, table: Table) -> Non
     nu = y.size - 4 if method == "REML" else y.size
     assert_allclose(m.fixef.values, beta, rtol=1e-9, atol=1e-10)
     assert_allclose(m.sigma**2, rss / nu, rtol=1e-10)
-    assert_allclose(m.vcov, rss / nu * np.linalg.inv(X.T @ X), rtol=1e-8)
+    assert_allclose(m.vcov(), rss / nu * np.linalg.inv(X.T @ X), rtol=1e-8)
     mixed = mw.fit("y ~ x + f + (1 | g)", table.columns, method="ML")
     assert_allclose(mixed.criterion([0.0]), m.deviance, rtol=1e-10)
 

@@ -78,7 +78,7 @@ def test_likelihoods_follow_lme4(m: mw.FittedModel) -> None:
 def test_everything_agrees_with_the_textbook(m: mw.FittedModel) -> None:
     reference = dense(m).evaluate(m.theta, reml=True)
     assert_allclose(m.fixef.values, reference.beta, rtol=1e-9)
-    assert_allclose(m.vcov, reference.vcov, rtol=1e-9)
+    assert_allclose(m.vcov(), reference.vcov, rtol=1e-9)
     assert_allclose(m.se.values, np.sqrt(np.diag(reference.vcov)), rtol=1e-9)
     assert_allclose(m.sigma**2, reference.sigma2, rtol=1e-10)
     assert_allclose(m.fitted(), reference.fitted, rtol=1e-10)
@@ -356,7 +356,7 @@ def test_p_values() -> None:
 def test_a_fit_never_changes(m: mw.FittedModel) -> None:
     with pytest.raises(AttributeError):
         m.method = "ML"  # type: ignore[misc]
-    for values in (m.fixef.values, m.vcov, m.theta, m.se.values, m.varcorr()["Subject"].matrix):
+    for values in (m.fixef.values, m.vcov(), m.theta, m.se.values, m.varcorr()["Subject"].matrix):
         with pytest.raises(ValueError, match="read-only"):
             values[...] = 0
     m.fitted()[:] = 0
@@ -525,7 +525,7 @@ def test_two_columns_of_one_name_are_refused() -> None:
 def test_the_arrays_of_a_fit_are_read_only() -> None:
     """Nothing reached through a fit can change it."""
     m = mw.lmer("Reaction ~ Days + (Days | Subject)", mw.data.load("sleepstudy", "dict"))
-    for array in (m.design.y, m.design.columns[1], m.vcov, m.theta):
+    for array in (m.design.y, m.design.columns[1], m.vcov(), m.theta):
         with pytest.raises(ValueError, match="read-only"):
             array[0] = 0.0
 

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from mixwell._core import Optimum, Solution, Step
     from mixwell.design import Design
     from mixwell.formula import Formula
+    from mixwell.inference.wald import Approximation
 
 __all__ = ["FittedModel", "Optimization", "cross_products"]
 
@@ -147,6 +148,11 @@ class FittedModel:
         """Whether the model has random effects."""
         return bool(self.design.random)
 
+    @cached_property
+    def approximations(self) -> dict[tuple[str, str], Approximation]:
+        """Degrees-of-freedom methods that were asked for so far; see `mixwell.inference.wald`."""
+        return {}
+
     # --- coefficients -----------------------------------------------------------------------------------
 
     @property
@@ -167,15 +173,18 @@ class FittedModel:
         """Fixed-effects estimates of the estimable columns."""
         return NamedVector(tuple(self.design.names[j] for j in self.kept), np.array(self.solution.beta))
 
-    @cached_property
     def vcov(self) -> Array:
-        """Covariance of the fixed effects, shape (p, p); rows and columns as in `fixef.names`."""
+        """Return the covariance of the fixed effects, shape (p, p); rows and columns as in `fixef.names`."""
+        return self._vcov
+
+    @cached_property
+    def _vcov(self) -> Array:
         return _frozen(self.solution.sigma2 * np.asarray(self.solution.vcov_unscaled))
 
     @cached_property
     def se(self) -> NamedVector:
         """Standard errors of the fixed effects."""
-        return NamedVector(self.fixef.names, np.sqrt(np.diag(self.vcov)))
+        return NamedVector(self.fixef.names, np.sqrt(np.diag(self._vcov)))
 
     @cached_property
     def theta(self) -> Array:
