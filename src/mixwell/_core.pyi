@@ -62,6 +62,16 @@ class Solution:
     condvar_unscaled: list[_Floats]
     b_x: list[_Floats]
 
+class Moments(TypedDict):
+    """Along directions V_i; zpz and scores by term (k, k), quadratic (T, T), xvx (T, p, p)."""
+
+    criterion: float
+    r2: float
+    zpz: list[_Floats]
+    scores: list[_Floats]
+    quadratic: _Floats
+    xvx: _Floats
+
 class Problem:
     """The cross-products of a design: all that the criterion needs of the rows."""
 
@@ -81,5 +91,12 @@ class Problem:
     def derivatives(self, theta: _Floats, reml: bool) -> tuple[_Floats, _Floats]: ...
     def optimize(self, reml: bool, start: _Floats | None, max_evaluations: int) -> Optimum: ...
     def solve(self, theta: _Floats, reml: bool, full: bool) -> Solution: ...
+    def directions(
+        self, theta: _Floats
+    ) -> tuple[list[tuple[int, _Floats]], list[tuple[int, int, _Floats]]]: ...
+    def moments(self, theta: _Floats, directions: Sequence[tuple[int, _Floats]], reml: bool) -> Moments: ...
+    def traces(
+        self, theta: _Floats, directions: Sequence[tuple[int, _Floats]], reml: bool, full: bool
+    ) -> tuple[_Floats, _Floats] | None: ...
 
 def version() -> str: ...

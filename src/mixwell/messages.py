@@ -388,6 +388,16 @@ MESSAGES |= {
         "Pass them one by one: compare(m1, m2).",
         {"kind": "list"},
     ),
+    "MW-A20": Message(
+        "Kenward-Roger needs a REML fit; '{formula}' was fitted by ML",
+        'Fit with method="REML" (m.update(method="REML")), or use ddf="satterthwaite".',
+        {"formula": "y ~ x + (1 | g)"},
+    ),
+    "MW-A21": Message(
+        "Kenward-Roger needs all pairs of {q} connected random effects at once, which is too many",
+        'Use ddf="satterthwaite": with so many levels the two agree.',
+        {"q": 50_000},
+    ),
     "MW-A15": Message(
         "this fit has no REML criterion: it was fitted by ML",
         "Use m.deviance, or m.update(method='REML').",

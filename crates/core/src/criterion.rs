@@ -30,6 +30,9 @@ pub struct Problem {
     pub cross: Cross,
 }
 
+/// A direction in which a covariance changes: a term and a symmetric k x k matrix.
+pub type Direction = (usize, Vec<f64>);
+
 /// First and second order information at one theta.
 #[derive(Debug, Clone)]
 pub struct Derivatives {
@@ -216,7 +219,8 @@ impl Problem {
                 for j in 0..theta.len() {
                     curvature[(first + i) + (first + j) * n_theta] = s.curvature(theta, &own, i, j);
                 }
-                directions.push(if frame.is_empty() { d } else { TermShape::congruent(&d, &transposed, k) });
+                let d = if frame.is_empty() { d } else { TermShape::congruent(&d, &transposed, k) };
+                directions.push((t, d));
             }
             first += theta.len();
         }
@@ -226,7 +230,7 @@ impl Problem {
     }
 
     /// `sum_j (Z_j'e)(Z_j'e)'` of each grouping factor.
-    fn score_products(&self, modes: &Modes) -> Vec<Vec<f64>> {
+    pub(crate) fn score_products(&self, modes: &Modes) -> Vec<Vec<f64>> {
         let c = &self.cross;
         let mut out: Vec<Vec<f64>> = c.factor_k.iter().map(|k| vec![0.0; k * k]).collect();
         for e in 0..c.n_nodes() {
@@ -243,40 +247,48 @@ impl Problem {
     }
 
     /// Average information for the given directions dSigma/dtheta_i (standardised columns), T x T.
-    fn information(&self, directions: &[Vec<f64>], reml: bool, factor: &Factor, modes: &Modes) -> Vec<f64> {
+    fn information(&self, directions: &[Direction], reml: bool, factor: &Factor, modes: &Modes) -> Vec<f64> {
+        let n_dir = directions.len();
+        let (mut ai, ew) = self.quadratics(directions, factor, modes);
+        let (nu, r2) = (self.nu(reml), factor.r2);
+        for j in 0..n_dir {
+            for i in 0..n_dir {
+                ai[i + j * n_dir] = nu * (ai[i + j * n_dir] / r2 - ew[i] * ew[j] / (r2 * r2));
+            }
+        }
+        ai
+    }
+
+    /// `w_i'P w_j` (P of REML type), T x T, and `e'w_i` for directions dSigma_i of single terms in standardised columns.
+    pub(crate) fn quadratics(
+        &self,
+        directions: &[Direction],
+        factor: &Factor,
+        modes: &Modes,
+    ) -> (Vec<f64>, Vec<f64>) {
         let c = &self.cross;
         let n_dir = directions.len();
         if n_dir == 0 {
-            return Vec::new();
+            return (Vec::new(), Vec::new());
         }
-        let scale = |mut ai: Vec<f64>, ew: &[f64]| {
-            let (nu, r2) = (self.nu(reml), factor.r2);
-            for j in 0..n_dir {
-                for i in 0..n_dir {
-                    ai[i + j * n_dir] = nu * (ai[i + j * n_dir] / r2 - ew[i] * ew[j] / (r2 * r2));
-                }
-            }
-            ai
-        };
         if c.factor_k.len() == 1 {
-            let full = self.embed(directions);
+            let full: Vec<Vec<f64>> = directions.iter().map(|d| self.embed(d)).collect();
             let scores = &self.score_products(modes)[0];
             let ew: Vec<f64> = full.iter().map(|d| d.iter().zip(scores).map(|(x, y)| x * y).sum()).collect();
-            return scale(factor.quadratic_alone(c, &full, &modes.ze), &ew);
+            return (factor.quadratic_alone(c, &full, &modes.ze), ew);
         }
         // One column of C' for each random effect: Sigma_i (Z_j'e), and its product with Z_j'e for e'w_i.
         let mut ct = vec![0.0; n_dir * c.n_random()];
         let mut ew = vec![0.0; n_dir];
-        let mut first = 0;
-        for term in &c.terms {
+        for (t, term) in c.terms.iter().enumerate() {
             let (k, o, kf) = (term.structure.k, term.offset, c.factor_k[term.factor]);
-            let own = first..first + term.structure.n_theta();
+            let own: Vec<usize> = (0..n_dir).filter(|d| directions[*d].0 == t).collect();
             let fill = |e: usize, columns: &mut [f64], ew: &mut [f64]| {
                 let at = c.q[e] + o;
                 let s = &modes.ze[at..at + k];
-                for d in own.clone() {
+                for &d in &own {
                     for i in 0..k {
-                        let v: f64 = (0..k).map(|j| directions[d][i + j * k] * s[j]).sum();
+                        let v: f64 = (0..k).map(|j| directions[d].1[i + j * k] * s[j]).sum();
                         columns[d + (o + i) * n_dir] = v;
                         ew[d] += v * s[i];
                     }
@@ -307,24 +319,16 @@ impl Problem {
                     fill(e, &mut ct[c.q[e] * n_dir..c.q[e + 1] * n_dir], &mut ew);
                 }
             }
-            first = own.end;
         }
-        scale(factor.quadratic(c, &ct, n_dir), &ew)
+        (factor.quadratic(c, &ct, n_dir), ew)
     }
 
-    /// Directions of single terms as matrices over all columns of the one grouping factor.
-    fn embed(&self, directions: &[Vec<f64>]) -> Vec<Vec<f64>> {
-        let kf = self.cross.factor_k[0];
-        let mut terms = Vec::with_capacity(directions.len());
-        for term in &self.cross.terms {
-            terms.extend(std::iter::repeat_n(term, term.structure.n_theta()));
-        }
-        let embed = |(term, d): (&&TermShape, &Vec<f64>)| {
-            let (k, o) = (term.structure.k, term.offset);
-            let mut out = vec![0.0; kf * kf];
-            (0..k * k).for_each(|l| out[(o + l % k) + (o + l / k) * kf] = d[l]);
-            out
-        };
-        terms.iter().zip(directions).map(embed).collect()
+    /// A direction of a term as a matrix over all columns of its grouping factor.
+    pub(crate) fn embed(&self, (t, d): &Direction) -> Vec<f64> {
+        let term = &self.cross.terms[*t];
+        let (k, o, kf) = (term.structure.k, term.offset, self.cross.factor_k[term.factor]);
+        let mut out = vec![0.0; kf * kf];
+        (0..k * k).for_each(|l| out[(o + l % k) + (o + l / k) * kf] = d[l]);
+        out
     }
 }

@@ -24,6 +24,7 @@
 //!   criterion.rs            profiled ML/REML criterion, gradient, average-information Hessian
 //!   newton.rs               trust-region search, cone certificate
 //!   solve.rs                beta, b and their covariances in the user's columns
+//!   information.rs          derivatives of the covariance of beta, traces: degrees of freedom
 //! ```
 //!
 //! `dense.rs` is the only module that knows a linear-algebra library. After `cross.rs` nothing depends on the number of rows.
@@ -36,13 +37,14 @@ pub mod cross;
 pub mod dense;
 pub mod error;
 pub mod factor;
+pub mod information;
 pub mod newton;
 pub mod ordering;
 pub mod solve;
 pub mod structure;
 pub mod term;
 
-pub use criterion::Problem;
+pub use criterion::{Direction, Problem};
 pub use cross::Rows;
 pub use error::Error;
 pub use newton::{Optimum, Options};

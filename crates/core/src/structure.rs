@@ -285,6 +285,19 @@ impl Structure {
         }
     }
 
+    /// `d2Sigma/dtheta_s dtheta_t`, k x k.
+    #[must_use]
+    pub fn dd_sigma(&self, theta: &[f64], s: usize, t: usize) -> Vec<f64> {
+        let k = self.k;
+        let entry = |l: usize| {
+            let mut g = vec![0.0; k * k];
+            g[l] += 0.5;
+            g[(l / k) + (l % k) * k] += 0.5;
+            self.curvature(theta, &g, s, t)
+        };
+        (0..k * k).map(entry).collect()
+    }
+
     /// The same covariance with the signs that people expect: a non-negative diagonal of lambda, non-negative sds.
     #[must_use]
     pub fn rectified(&self, theta: &[f64]) -> Vec<f64> {

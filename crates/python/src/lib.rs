@@ -2,9 +2,9 @@
 //!
 //! Rows are borrowed from NumPy while the cross-products are summed; the interpreter lock is released for everything that takes time.
 
-use mixwell_core::{Error, Kind, Optimum, Options, Problem, Rows, Solution, Structure, Term};
-use numpy::ndarray::{Array1, Array2, Array3};
-use numpy::{IntoPyArray, PyArray1, PyArrayMethods, PyReadonlyArray1};
+use mixwell_core::{Direction, Error, Kind, Optimum, Options, Problem, Rows, Solution, Structure, Term};
+use numpy::ndarray::{Array1, Array2, Array3, Array4};
+use numpy::{IntoPyArray, PyArray1, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
@@ -247,6 +247,78 @@ impl PyProblem {
         self.optimum(py, &optimum)
     }
 
+    /// Derivatives of each term's covariance in theta: (term, k x k) each, and second ones as (i, j, k x k), i <= j.
+    fn directions<'py>(
+        &self,
+        py: Python<'py>,
+        theta: Values<'py>,
+    ) -> PyResult<(Vec<(usize, Py<PyAny>)>, Vec<(usize, usize, Py<PyAny>)>)> {
+        let theta = self.checked(py, &theta)?;
+        let (mut first, mut second) = (Vec::new(), Vec::new());
+        for (t, (term, own)) in self.inner.split(&theta).enumerate() {
+            let (s, k, at) = (&term.structure, term.structure.k, first.len());
+            for i in 0..own.len() {
+                first.push((t, square(py, &s.d_sigma(own, i), k)));
+                for j in i..own.len() {
+                    let d = s.dd_sigma(own, i, j);
+                    if d.iter().any(|v| *v != 0.0) {
+                        second.push((at + i, at + j, square(py, &d, k)));
+                    }
+                }
+            }
+        }
+        Ok((first, second))
+    }
+
+    /// First-order quantities along directions (term, k x k) at theta.
+    fn moments<'py>(
+        &self,
+        py: Python<'py>,
+        theta: Values<'py>,
+        directions: Vec<(usize, PyReadonlyArray2<'py, f64>)>,
+        reml: bool,
+    ) -> PyResult<Bound<'py, PyDict>> {
+        let theta = self.checked(py, &theta)?;
+        let directions = self.along(py, &directions)?;
+        let m = py.detach(|| self.inner.moments(&theta, &directions, reml)).map_err(|e| raise(py, &e))?;
+        let (n_dir, p) = (directions.len(), self.inner.cross.p);
+        let blocks = |values: &[Vec<f64>]| -> Vec<Py<PyAny>> {
+            let k = |t: usize| self.inner.cross.terms[t].structure.k;
+            values.iter().enumerate().map(|(t, v)| square(py, v, k(t))).collect()
+        };
+        let out = PyDict::new(py);
+        out.set_item("criterion", m.criterion)?;
+        out.set_item("r2", m.r2)?;
+        out.set_item("zpz", blocks(&m.zpz))?;
+        out.set_item("scores", blocks(&m.scores))?;
+        out.set_item("quadratic", square(py, &m.quadratic, n_dir))?;
+        let xvx = Array3::from_shape_fn((n_dir, p, p), |(t, i, j)| m.xvx[t * p * p + i + j * p]);
+        out.set_item("xvx", xvx.into_pyarray(py))?;
+        Ok(out)
+    }
+
+    /// Exact traces tr(P V_i P V_j) and, when full, X'H^-1 V_i H^-1 V_j H^-1 X; None when too many effects are connected.
+    fn traces<'py>(
+        &self,
+        py: Python<'py>,
+        theta: Values<'py>,
+        directions: Vec<(usize, PyReadonlyArray2<'py, f64>)>,
+        reml: bool,
+        full: bool,
+    ) -> PyResult<Option<(Py<PyAny>, Py<PyAny>)>> {
+        let theta = self.checked(py, &theta)?;
+        let directions = self.along(py, &directions)?;
+        let traces =
+            py.detach(|| self.inner.traces(&theta, &directions, reml, full)).map_err(|e| raise(py, &e))?;
+        let (n, p) = (directions.len(), self.inner.cross.p);
+        Ok(traces.map(|t| {
+            let m = if full { n } else { 0 };
+            let at = |(a, b, i, j)| t.xvvx[(a * n + b) * p * p + i + j * p];
+            let products = Array4::from_shape_fn((m, m, p, p), at).into_pyarray(py).into_any().unbind();
+            (square(py, &t.trace, n), products)
+        }))
+    }
+
     fn solve(&self, py: Python<'_>, theta: Values<'_>, reml: bool, full: bool) -> PyResult<PySolution> {
         let theta = self.checked(py, &theta)?;
         let solution = py.detach(|| self.inner.solve(&theta, reml, full)).map_err(|e| raise(py, &e))?;
@@ -255,6 +327,23 @@ impl PyProblem {
 }
 
 impl PyProblem {
+    fn along(
+        &self,
+        py: Python<'_>,
+        given: &[(usize, PyReadonlyArray2<'_, f64>)],
+    ) -> PyResult<Vec<Direction>> {
+        let terms = &self.inner.cross.terms;
+        let one = |(t, d): &(usize, PyReadonlyArray2<'_, f64>)| {
+            let (d, k) = (d.as_array(), terms.get(*t).map_or(0, |term| term.structure.k));
+            if d.dim() != (k, k) || k == 0 {
+                let what = format!("rows of a direction of term {t}");
+                return Err(raise(py, &Error::Shape { what, expected: k, found: d.nrows() }));
+            }
+            Ok((*t, (0..k * k).map(|l| d[(l % k, l / k)]).collect()))
+        };
+        given.iter().map(one).collect()
+    }
+
     fn checked(&self, py: Python<'_>, theta: &Values<'_>) -> PyResult<Vec<f64>> {
         let theta = contiguous(theta, "theta")?;
         let expected = self.inner.n_theta();

@@ -17,12 +17,29 @@ impl Factor {
     /// `Lambda M^-1 Lambda' Z'X_j`: what the random effects take of column j of X~ (LMM.1).
     #[must_use]
     pub fn absorbed(&self, c: &Cross, j: usize) -> Vec<f64> {
-        let (tail, px) = (c.n_tail(), c.p + 1);
-        let t = tail + px;
-        // Rows of X lie below the tail in the factor: L_uu^-1 Lambda' S0_uX is row tail + j of L, transposed.
-        let rhs: Vec<f64> =
-            (0..t - 1).map(|i| if i < tail { self.s[(tail + j) + i * t] } else { 0.0 }).collect();
-        self.back(c, rhs, j, false).b
+        self.back(c, self.tail_of(c, j), j, false).b
+    }
+
+    /// `Z'H^-1 X_j` for column j of X~.
+    #[must_use]
+    pub fn pulled(&self, c: &Cross, j: usize) -> Vec<f64> {
+        self.back(c, self.tail_of(c, j), j, false).ze
+    }
+
+    /// Rows of X lie below the tail in the factor: L_uu^-1 Lambda'S0_uX is row tail + j of L, transposed.
+    fn tail_of(&self, c: &Cross, j: usize) -> Vec<f64> {
+        let (tail, t) = (c.n_tail(), c.n_tail() + c.p + 1);
+        (0..t - 1).map(|i| if i < tail { self.s[(tail + j) + i * t] } else { 0.0 }).collect()
+    }
+
+    /// Replaces rows r of a row-major matrix with p columns by `L_x^-1 r`, with `X~'H^-1 X~ = L_x L_x'`.
+    pub fn solve_fixed(&self, c: &Cross, rows: &mut [f64]) {
+        let (tail, p) = (c.n_tail(), c.p);
+        let t = tail + p + 1;
+        if p > 0 {
+            let n = rows.len() / p;
+            dense::solve_lower(&self.s[tail * (t + 1)..], p, t, rows, n);
+        }
     }
 
     /// Goes back from the solution on the tail; `column` selects the right-hand side among `[X y]`.
