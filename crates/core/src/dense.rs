@@ -295,6 +295,11 @@ pub fn square(a: &[f64], b: &[f64], k: usize) -> Vec<f64> {
     c
 }
 
+/// The k x k identity.
+pub fn identity(k: usize) -> Vec<f64> {
+    (0..k * k).map(|l| f64::from(u8::from(l / k == l % k))).collect()
+}
+
 /// Transpose of a k x k matrix.
 pub fn transpose(a: &[f64], k: usize) -> Vec<f64> {
     (0..k * k).map(|l| a[(l / k) + (l % k) * k]).collect()

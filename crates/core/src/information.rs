@@ -19,9 +19,6 @@ use crate::factor::Factor;
 use crate::term::TermShape;
 use rayon::prelude::*;
 
-/// More connected random effects than this are not formed as one dense matrix.
-pub const LARGEST: usize = 20_000;
-
 /// Components per task; fixed, so that sums do not depend on the number of threads.
 const CHUNK: usize = 512;
 
@@ -96,18 +93,19 @@ impl Problem {
 
     /// Exact traces along `directions`; with `full` also the products of two directions between X.
     ///
-    /// Returns `None` when more than [`LARGEST`] random effects are connected.
+    /// Returns `None` when more than `largest` random effects are connected: they would be one dense matrix.
     pub fn traces(
         &self,
         theta: &[f64],
         directions: &[Direction],
         reml: bool,
         full: bool,
+        largest: usize,
     ) -> Result<Option<Traces>, Error> {
         let c = &self.cross;
         let components = self.components();
         let size = |nodes: &Vec<u32>| nodes.iter().map(|e| c.k(*e as usize)).sum::<usize>();
-        if components.iter().map(size).max().unwrap_or(0) > LARGEST {
+        if components.iter().map(size).max().unwrap_or(0) > largest {
             return Ok(None);
         }
         let mut factor = Factor::default();

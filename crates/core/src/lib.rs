@@ -24,6 +24,7 @@
 //!   criterion.rs            profiled ML/REML criterion, gradient, average-information Hessian
 //!   newton.rs               trust-region search, cone certificate
 //!   solve.rs                beta, b and their covariances in the user's columns
+//!   restrict.rs             the same problem with a coefficient held fixed: profiles
 //!   information.rs          derivatives of the covariance of beta, traces: degrees of freedom
 //! ```
 //!
@@ -40,6 +41,7 @@ pub mod factor;
 pub mod information;
 pub mod newton;
 pub mod ordering;
+pub mod restrict;
 pub mod solve;
 pub mod structure;
 pub mod term;

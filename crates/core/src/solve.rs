@@ -1,9 +1,10 @@
 //! From a theta to what a user reads: coefficients, modes and covariances, in the columns of the formula.
 
+use crate::basis::Column;
 use crate::criterion::Problem;
 use crate::dense;
 use crate::error::Error;
-use crate::factor::Factor;
+use crate::factor::{Factor, SparseRow};
 use crate::term::TermShape;
 
 /// The penalised least-squares solution and its covariances at one theta, mapped back from the working basis.
@@ -87,6 +88,38 @@ impl Problem {
             schur,
             schur_y: full_sy,
         })
+    }
+
+    /// `z'K z`, the variance of each row's random part given y and beta over sigma^2.
+    ///
+    /// By term: level codes (negative: none of the levels) and k columns, all of one length.
+    pub fn conditional_variances(
+        &self,
+        theta: &[f64],
+        rows: &[(&[i32], Vec<Column<'_>>)],
+    ) -> Result<Vec<f64>, Error> {
+        let c = &self.cross;
+        let mut factor = Factor::default();
+        self.evaluate(&self.inner(theta), false, &mut factor)?;
+        let n = rows.first().map_or(0, |(codes, _)| codes.len());
+        let one = |i: usize| -> SparseRow {
+            let mut out = SparseRow::new();
+            for (term, (codes, columns)) in c.terms.iter().zip(rows) {
+                if codes[i] < 0 {
+                    continue;
+                }
+                let (k, o) = (term.structure.k, term.offset);
+                let own: Vec<f64> = columns.iter().map(|column| column.map_or(1.0, |v| v[i])).collect();
+                let mut z = vec![0.0; c.factor_k[term.factor]];
+                for j in 0..k {
+                    z[o + j] = (0..k).map(|l| term.back[l + j * k] * own[l]).sum();
+                }
+                out.push((c.node_of[term.factor][codes[i] as usize] as usize, z));
+            }
+            out
+        };
+        let rows: Vec<SparseRow> = (0..n).map(one).collect();
+        Ok(factor.conditional_variances(c, &rows))
     }
 
     /// A q-vector as J x k of one term, in the user's columns.

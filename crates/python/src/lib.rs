@@ -2,7 +2,9 @@
 //!
 //! Rows are borrowed from NumPy while the cross-products are summed; the interpreter lock is released for everything that takes time.
 
-use mixwell_core::{Direction, Error, Kind, Optimum, Options, Problem, Rows, Solution, Structure, Term};
+use mixwell_core::{
+    Direction, Error, Kind, Optimum, Options, Problem, Rows, Solution, Structure, Term, term::TermShape,
+};
 use numpy::ndarray::{Array1, Array2, Array3, Array4};
 use numpy::{IntoPyArray, PyArray1, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2};
 use pyo3::exceptions::PyValueError;
@@ -247,6 +249,51 @@ impl PyProblem {
         self.optimum(py, &optimum)
     }
 
+    /// The problem with a'beta held at a value.
+    fn restrict(&self, py: Python<'_>, a: Values<'_>, value: f64) -> PyResult<PyProblem> {
+        let (a, expected) = (contiguous(&a, "a")?, self.inner.cross.p);
+        if a.len() != expected || a.iter().all(|v| *v == 0.0) {
+            let what = "weights of the coefficients".to_string();
+            return Err(raise(py, &Error::Shape { what, expected, found: a.len() }));
+        }
+        Ok(PyProblem { inner: self.inner.restrict(a, value) })
+    }
+
+    /// Variance of each row's random part given y and beta, over sigma^2: codes (m,) (-1: none) and columns by term.
+    fn conditional_variance(
+        &self,
+        py: Python<'_>,
+        theta: Values<'_>,
+        codes: Vec<PyReadonlyArray1<'_, i32>>,
+        columns: Vec<Vec<Option<Values<'_>>>>,
+    ) -> PyResult<Py<PyAny>> {
+        let theta = self.checked(py, &theta)?;
+        let terms = &self.inner.cross.terms;
+        let n = codes.first().map_or(0, |c| c.len().unwrap_or(0));
+        let mut rows = Vec::with_capacity(terms.len());
+        for (codes, columns) in codes.iter().zip(&columns) {
+            let codes = codes.as_slice().map_err(|_| PyValueError::new_err("codes must be contiguous"))?;
+            let columns = columns
+                .iter()
+                .map(|c| c.as_ref().map(|c| contiguous(c, "a column of Z")).transpose())
+                .collect::<PyResult<Vec<_>>>()?;
+            rows.push((codes, columns));
+        }
+        let fits = |(term, (codes, columns)): (&TermShape, &(&[i32], Vec<Option<&[f64]>>))| {
+            codes.len() == n
+                && columns.len() == term.structure.k
+                && columns.iter().flatten().all(|c| c.len() == n)
+                && codes.iter().all(|c| *c < term.n_levels as i32)
+        };
+        if rows.len() != terms.len() || !terms.iter().zip(&rows).all(fits) {
+            let what = "rows of random effects".to_string();
+            return Err(raise(py, &Error::Shape { what, expected: terms.len(), found: rows.len() }));
+        }
+        let values =
+            py.detach(|| self.inner.conditional_variances(&theta, &rows)).map_err(|e| raise(py, &e))?;
+        Ok(vector(py, &values))
+    }
+
     /// Derivatives of each term's covariance in theta: (term, k x k) each, and second ones as (i, j, k x k), i <= j.
     fn directions<'py>(
         &self,
@@ -297,7 +344,7 @@ impl PyProblem {
         Ok(out)
     }
 
-    /// Exact traces tr(P V_i P V_j) and, when full, X'H^-1 V_i H^-1 V_j H^-1 X; None when too many effects are connected.
+    /// Exact traces tr(P V_i P V_j) and, when full, X'H^-1 V_i H^-1 V_j H^-1 X; None beyond `largest` connected effects.
     fn traces<'py>(
         &self,
         py: Python<'py>,
@@ -305,11 +352,13 @@ impl PyProblem {
         directions: Vec<(usize, PyReadonlyArray2<'py, f64>)>,
         reml: bool,
         full: bool,
+        largest: usize,
     ) -> PyResult<Option<(Py<PyAny>, Py<PyAny>)>> {
         let theta = self.checked(py, &theta)?;
         let directions = self.along(py, &directions)?;
-        let traces =
-            py.detach(|| self.inner.traces(&theta, &directions, reml, full)).map_err(|e| raise(py, &e))?;
+        let traces = py
+            .detach(|| self.inner.traces(&theta, &directions, reml, full, largest))
+            .map_err(|e| raise(py, &e))?;
         let (n, p) = (directions.len(), self.inner.cross.p);
         Ok(traces.map(|t| {
             let m = if full { n } else { 0 };

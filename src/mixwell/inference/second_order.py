@@ -25,6 +25,9 @@ __all__ = ["SecondOrder", "inverse_information", "second_order"]
 Array = NDArray[np.float64]
 Direction = tuple[int, Array]
 
+# Connected random effects up to which exact traces are formed: seconds for a summary, minutes on request.
+_LARGEST = 5_000
+_LARGEST_FULL = 20_000
 DEPENDENT = 1e-9  # eigenvalues of a scaled information below this belong to directions that do nothing
 
 
@@ -68,7 +71,7 @@ def second_order(m: FittedModel, directions: Sequence[Direction], *, full: bool 
     sigma2 = m.solution.sigma2
     given = [(t, np.ascontiguousarray(d, dtype=np.float64)) for t, d in directions]
     moments = m.problem.moments(m.theta, given, m.is_reml)
-    traces = m.problem.traces(m.theta, given, m.is_reml, full)
+    traces = m.problem.traces(m.theta, given, m.is_reml, full, _LARGEST_FULL if full else _LARGEST)
     quadratic = moments["quadratic"] / sigma2
     zpz = tuple(moments["zpz"])
     scores = tuple(s / sigma2 for s in moments["scores"])

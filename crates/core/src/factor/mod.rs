@@ -21,11 +21,13 @@
 
 mod back;
 mod eliminate;
+mod forward;
 mod inverse;
 mod quadratic;
 
 use crate::cross::Cross;
 use crate::dense;
+pub use forward::SparseRow;
 
 /// A tail factor is handled through lambda^-1 while the norm of that stays below this.
 const REGULAR: f64 = 1e4;
