@@ -398,6 +398,123 @@ MESSAGES |= {
         'Use ddf="satterthwaite": with so many levels the two agree.',
         {"q": 50_000},
     ),
+    "MW-A25": Message(
+        "cannot read the hypothesis: {reason}",
+        'Write it as "condB = condC" or "x + 2 * z = 1". Names that look like arithmetic go in backquotes.',
+        {"reason": "unexpected '<'", "text": "x < 1", "span": (2, 3)},
+    ),
+    "MW-A26": Message(
+        "there is no coefficient '{name}'",
+        "Coefficients: {available}.  {suggestion}",
+        {"name": "conB", "available": ["(Intercept)", "condB", "condC"], "text": "conB = condC", "span": (0, 4)},
+    ),
+    "MW-A27": Message(
+        "not a linear hypothesis about the coefficients: {reason}",
+        "{advice}",
+        {
+            "reason": "a product of coefficients",
+            "advice": "Only sums, differences and multiples by numbers can be tested.",
+            "text": "x * z = 1",
+            "span": (0, 5),
+        },
+    ),
+    "MW-A28": Message(
+        "'{hypothesis}' is not estimable: {columns} is a combination of other columns, so it was dropped",
+        "The rows do not determine the coefficient. m.anova() tests what they do determine.",
+        {"hypothesis": "a2:b2 = 0", "columns": "a2:b2"},
+    ),
+    "MW-A29": Message(
+        "the hypotheses contradict each other, so they cannot be tested together",
+        "{hypotheses}. Use joint=False to test them one by one.",
+        {"hypotheses": ["x = 1", "x = 2"]},
+    ),
+    "MW-A30": Message(
+        "a hypothesis matrix needs one number per coefficient: {reason}",
+        "The {p} coefficients are: {names}.",
+        {"reason": "its shape is (1, 2)", "p": 3, "names": ["(Intercept)", "x", "z"]},
+    ),
+    "MW-A31": Message(
+        "{option} does not go with {other}",
+        "{advice}",
+        {
+            "option": "ddf='kenward-roger'",
+            "other": "test='chisq'",
+            "advice": "The chi-square test has no denominator degrees of freedom: leave ddf out.",
+        },
+    ),
+    "MW-A32": Message(
+        "test() got {given} where it needs hypotheses",
+        'Pass texts, "x = z", a dict {{"x": 1, "z": -1}}, or a matrix with a column per coefficient.',
+        {"given": "nothing"},
+    ),
+    "MW-A42": Message(
+        "the models are not nested, so there is no likelihood-ratio test: {reason}",
+        "{models}. compare(..., test='auto') leaves such tests out and compares AIC and BIC.",
+        {
+            "models": ["y ~ x + (1 | g)", "y ~ z + (1 | g)"],
+            "reason": "the fixed part of one does not hold 'x' of the other",
+        },
+    ),
+    "MW-A43": Message(
+        "ranova() tests random effects, but '{formula}' has none",
+        "anova() tests fixed effects.",
+        {"formula": "y ~ 1 + x"},
+    ),
+    "MW-A48": Message(
+        "no parameter is called '{name}'",
+        "Parameters: {available}.  {suggestion}",
+        {"name": "sd_Days", "available": ["(Intercept)", "Days", "sd_Days|Subject", "sigma"]},
+    ),
+    "MW-A49": Message(
+        "level must be between 0 and 1, got {given!r}",
+        "Write 0.95 for 95 %.",
+        {"given": 95},
+    ),
+    "MW-A53": Message(
+        "{purpose} needs clusters that are independent of one another, but the grouping factors are crossed: {groups}",
+        "Choose the clusters, as in group='{example}': the levels of the others then stay what they are. "
+        "kind='parametric' and kind='residual' resample all factors.",
+        {"purpose": "kind='case'", "groups": ["subject", "item"], "example": "subject"},
+    ),
+    "MW-A54": Message(
+        "'{name}' does not cut the rows into clusters: {reason}",
+        "Grouping factors and columns: {available}.  {suggestion}",
+        {"name": "Subjct", "reason": "there is no such column", "available": ["Subject", "Days"]},
+    ),
+    "MW-A55": Message(
+        "the statistic cannot be used: {reason}",
+        "Let it return a number, a flat sequence of numbers, a dict of them or a NamedVector, the same for every fit.",
+        {"reason": "it returned str"},
+    ),
+    "MW-A56": Message(
+        "none of the {n} replicates of the {kind} bootstrap could be fitted",
+        "The design leaves too few rows or levels in each sample; kind='parametric' keeps all rows.",
+        {"n": 100, "kind": "case"},
+    ),
+    "MW-A57": Message(
+        "kind='{kind}' resamples every grouping factor, so group='{group}' has no meaning",
+        "Leave it out, or use kind='case' or kind='wild', which resample one kind of cluster.",
+        {"kind": "parametric", "group": "subject"},
+    ),
+    "MW-A58": Message(
+        "'{name}' is no term of the model",
+        "Terms: {available}.  {suggestion}",
+        {"name": "Dasy", "available": ["Days", "(Days | Subject)"]},
+    ),
+    "MW-A59": Message(
+        "'{term}' cannot be tested while the model has '{containing}', of which it is a part",
+        "Test '{containing}', or leave it out first with m.update('~ . - {containing}').",
+        {"term": "x", "containing": "x:z"},
+    ),
+    "MW-A60": Message(
+        "nothing is exchangeable under the hypothesis that '{term}' has no effect: {reason}",
+        "{advice}",
+        {
+            "term": "x",
+            "reason": "it has random slopes over the crossed factors subject and item",
+            "advice": "Use m.anova(ddf='kenward-roger') or m.bootstrap().",
+        },
+    ),
     "MW-A15": Message(
         "this fit has no REML criterion: it was fitted by ML",
         "Use m.deviance, or m.update(method='REML').",
@@ -642,10 +759,36 @@ MESSAGES |= {
         "Is it the wrong way round? ({group} | {column}) lets the effect of '{group}' vary over '{column}'.",
         {"term": "(1 + Subject | Days)", "group": "Days", "column": "Subject"},
     ),
+    "MW-W20": Message(
+        "the profile of '{name}' found a better fit at {value}: -2 log-likelihood lower by {gain}",
+        "The fit is not the optimum; intervals from this profile are not to be trusted.",
+        {"name": "sigma", "value": "25.1", "gain": "0.3"},
+    ),
+    "MW-W21": Message(
+        "'{name}' is not identified by these data: no value in its range is rejected",
+        "Report that the data say nothing about it, or fit a simpler random-effects term.",
+        {"name": "cor_Days.(Intercept)|Subject"},
+    ),
     "MW-W07": Message(
         "'{group}' is numeric: as a fixed effect it is one slope, as a grouping factor each value is a level.",
         "Write factor({group}) if the fixed effect should have a coefficient per value.",
         {"group": "year"},
+    ),
+    "MW-W08": Message(
+        "No likelihood-ratio test of {models}: {reason}.",
+        "",
+        {
+            "models": ["y ~ x + (1 | g)", "y ~ z + (1 | g)"],
+            "reason": "the fixed part of one does not hold 'x' of the other",
+        },
+    ),
+    "MW-W09": Message(
+        "Fitted by REML and refitted by ML for this comparison: {models}; {reason}.",
+        "",
+        {
+            "models": ["y ~ x + (1 | g)"],
+            "reason": "the fixed effects differ, and REML criteria are then of different data",
+        },
     ),
 }
 

@@ -270,7 +270,7 @@ impl Setting<'_> {
                 .flat_map(|&e| &self.u[c.q[e as usize] * p..c.q[e as usize + 1] * p])
                 .copied()
                 .collect();
-            let columns = transposed(&rows, m, p);
+            let columns = transposed(&rows, p, m);
             let view = View(&columns, m, p, m);
             dense::multiply_add(&mut low, m, view, view, true, 1.0);
         }

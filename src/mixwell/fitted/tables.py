@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from mixwell.design.contrasts import level_text
 from mixwell.errors import error
 from mixwell.fitted.text import Block, cells, html, p_value, text
+from mixwell.inference.wald import Approximation, Ddf, Information, approximation, separate
 from mixwell.options import checked, choice
 
 if TYPE_CHECKING:
@@ -21,18 +22,19 @@ __all__ = ["augment", "coef", "glance", "ranef", "summary", "summary_html", "tid
 Array = NDArray[np.float64]
 
 
-def wald(estimate: Array, se: Array) -> tuple[Array, Array]:
-    """Z = estimate / se and its two-sided normal p-value, each (p,)."""
-    with np.errstate(divide="ignore", invalid="ignore"):
-        z = estimate / se
-    return z, np.array([math.erfc(abs(value) / math.sqrt(2)) for value in z])
-
-
 # --- for printing ---------------------------------------------------------------------------------------
 
 
-def summary(m: FittedModel) -> str:
+@checked
+def summary(m: FittedModel, *, ddf: Ddf = "satterthwaite", information: Information = "expected") -> str:
     """Return what a reader wants to know about a fit, as text; the last line is from its certificate.
+
+    Parameters
+    ----------
+    ddf
+        Degrees of freedom of the t tests: "satterthwaite", "kenward-roger", "residual" or "normal".
+    information
+        With "kenward-roger": "expected" (pbkrtest, lmerTest) or "observed" (SAS).
 
     Returns
     -------
@@ -47,19 +49,19 @@ def summary(m: FittedModel) -> str:
     >>> print(m.summary().splitlines()[0])
     Linear mixed model fitted by REML
     """
-    return text(_blocks(m))
+    return text(_blocks(m, approximation(m, ddf, information)))
 
 
 def summary_html(m: FittedModel) -> str:
     """Return the summary as self-contained HTML."""
-    return html(_blocks(m))
+    return html(_blocks(m, approximation(m)))
 
 
-def _blocks(m: FittedModel) -> list[Block]:
+def _blocks(m: FittedModel, by: Approximation) -> list[Block]:
     blocks = [_heading(m)]
     if m.is_mixed:
         blocks.append(m.varcorr().block())
-    blocks.append(_fixed(m))
+    blocks.append(_fixed(m, by))
     if m.notes:
         blocks.append(Block("Notes", lines=[f"{code}  {said}" for code, said in m.notes]))
     return [*blocks, Block(f"Certificate: {m.certificate().line}")]
@@ -85,22 +87,23 @@ def _heading(m: FittedModel) -> Block:
     )
 
 
-def _fixed(m: FittedModel) -> Block:
-    estimate, se = m.fixef.values, m.se.values
-    z, p = wald(estimate, se)
-    rows = [
-        list(row)
-        for row in zip(
-            m.fixef.names,
-            cells(estimate.tolist()),
-            cells(se.tolist()),
-            [f"{value:.2f}" for value in z],
-            [p_value(value) for value in p.tolist()],
-            strict=True,
-        )
+def _fixed(m: FittedModel, by: Approximation) -> Block:
+    tests = separate(by, m.fixef.values, np.eye(len(m.kept)))
+    normal = bool(np.all(np.isinf(tests.df)))
+    columns = [
+        m.fixef.names,
+        cells(tests.estimate.tolist()),
+        cells(tests.se.tolist()),
+        [f"{value:.1f}" for value in tests.df],
+        [f"{value:.2f}" for value in tests.statistic],
+        [p_value(value) for value in tests.p_value.tolist()],
     ]
-    remark = "p-values from the normal distribution (z): too small when there are few groups or rows."
-    return Block("Fixed effects", ("term", "estimate", "se", "z", "p (z)"), rows, lines=[remark])
+    header: tuple[str, ...] = ("term", "estimate", "se", "df", "t", "p")
+    if normal:
+        del columns[3]
+        header = ("term", "estimate", "se", "z", "p")
+    rows = [list(row) for row in zip(*columns, strict=True)]
+    return Block("Fixed effects", header, rows, lines=[f"Degrees of freedom: {by.name}."])
 
 
 # --- for computing --------------------------------------------------------------------------------------
@@ -197,25 +200,38 @@ def coef(m: FittedModel, group: str | None = None) -> Any:
 
 
 @checked
-def tidy(m: FittedModel, effects: Literal["fixed", "random", "all"] = "fixed") -> Any:
+def tidy(
+    m: FittedModel,
+    effects: Literal["fixed", "random", "all"] = "fixed",
+    *,
+    ddf: Ddf = "satterthwaite",
+    information: Information = "expected",
+    level: float | None = None,
+) -> Any:
     """Return the parameters of the model, one row each.
 
     Parameters
     ----------
     effects
         "fixed" coefficients, "random" standard deviations and correlations, or "all".
+    ddf, information
+        Degrees of freedom of the t tests, see `summary`. Kenward-Roger's standard errors are the adjusted
+        ones.
+    level
+        Add columns lower and upper with confidence intervals of the coefficients from the same tests.
 
     Returns
     -------
     table
-        Columns effect ("fixed" or "random"), group, term, estimate, std_error, statistic (z), p_value
-        (normal). The last three are missing for random effects; their terms read "sd(Days)" and
+        Columns effect ("fixed" or "random"), group, term, estimate, std_error, df, statistic (t), p_value.
+        The last four are missing for random effects; their terms read "sd(Days)" and
         "cor((Intercept), Days)".
 
     Raises
     ------
     MixwellError
-        MW-A02 for another value of `effects`.
+        MW-A02 for another value of `effects` or `ddf`, MW-A20 for Kenward-Roger on an ML fit, MW-A49 for a
+        level that is not between 0 and 1.
 
     Examples
     --------
@@ -223,23 +239,28 @@ def tidy(m: FittedModel, effects: Literal["fixed", "random", "all"] = "fixed") -
     >>> m = mw.lmer("Reaction ~ Days + (Days | Subject)", mw.data.load("sleepstudy", "dict"))
     >>> list(m.tidy("random")["term"])
     ['sd((Intercept))', 'sd(Days)', 'cor((Intercept), Days)', 'sd(Residual)']
+    >>> m.tidy()["df"].round(3).tolist()
+    [17.0, 17.0]
     """
     choice("effects", effects, ("fixed", "random", "all"))
-    rows: list[tuple[str, str | None, str, float, float, float, float]] = []
+    names = ["effect", "group", "term", "estimate", "std_error", "df", "statistic", "p_value"]
+    if level is not None:
+        if isinstance(level, bool) or not isinstance(level, (int, float)) or not 0.0 < level < 1.0:
+            raise error("MW-A49", given=level)
+        names += ["lower", "upper"]
+    rows: list[tuple[Any, ...]] = []
     if effects != "random":
-        z, p = wald(m.fixef.values, m.se.values)
-        numbers = zip(m.fixef.values.tolist(), m.se.values.tolist(), z.tolist(), p.tolist(), strict=True)
-        rows += [("fixed", None, name, *each) for name, each in zip(m.fixef.names, numbers, strict=True)]
-    if effects != "fixed":
+        tests = separate(approximation(m, ddf, information), m.fixef.values, np.eye(len(m.kept)))
+        numbers = [tests.estimate, tests.se, tests.df, tests.statistic, tests.p_value]
+        numbers += [] if level is None else tests.interval(level)
         rows += [
-            ("random", group, name, value, math.nan, math.nan, math.nan) for group, name, value in _spread(m)
+            ("fixed", None, name, *each)
+            for name, *each in zip(m.fixef.names, *(values.tolist() for values in numbers), strict=True)
         ]
-    names = ("effect", "group", "term", "estimate", "std_error", "statistic", "p_value")
-    columns = (
-        dict(zip(names, map(list, zip(*rows, strict=True)), strict=True))
-        if rows
-        else {name: [] for name in names}
-    )
+    if effects != "fixed":
+        missing = [math.nan] * (len(names) - 4)
+        rows += [("random", group, name, value, *missing) for group, name, value in _spread(m)]
+    columns: dict[str, Any] = {name: [row[at] for row in rows] for at, name in enumerate(names)}
     numeric = {name: np.array(columns[name], dtype=np.float64) for name in names[3:]}
     return m.design.frame.native_like(columns | numeric)
 

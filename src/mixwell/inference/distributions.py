@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["chi2_tail", "f_tail", "normal_quantile", "t_quantile", "t_two_sided"]
+__all__ = ["chi2_quantile", "chi2_tail", "f_tail", "normal_quantile", "t_quantile", "t_two_sided"]
 
 Array = NDArray[np.float64]
 # SciPy's special functions are imported where they are called: fitting does not need them.
@@ -56,3 +56,10 @@ def chi2_tail(statistic: Any, df: Any) -> Array:
     from scipy.special import chdtrc  # noqa: PLC0415
 
     return np.asarray(chdtrc(df, np.maximum(np.asarray(statistic, dtype=float), 0.0)))
+
+
+def chi2_quantile(probability: Any, df: Any) -> Array:
+    """Quantile of chi-square, elementwise."""
+    from scipy.special import chdtri  # noqa: PLC0415
+
+    return np.asarray(chdtri(df, 1.0 - np.asarray(probability, dtype=float)))

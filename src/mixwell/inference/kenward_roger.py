@@ -126,8 +126,11 @@ def kenward_roger(m: FittedModel, information: Information) -> KenwardRoger:
         ddv[i, j] = ddv[j, i] = s.xvx[n + at]
     name = f"Kenward-Roger, {information} information"
     used = 0.5 * expected if information == "expected" else 0.5 * (2.0 * quadratic - expected + curvature)
-    if information == "observed" and np.linalg.eigvalsh(_scaled(used)).min() <= 0.0:
-        name, used = "Kenward-Roger, expected information (observed is not positive definite)", 0.5 * expected
+    if information == "observed" and (
+        any(map(_degenerate, m.lambdas)) or np.linalg.eigvalsh(_scaled(used)).min() <= 0.0
+    ):
+        # A correlation of one is no stationary point of its covariance: curvature there means nothing.
+        name, used = "Kenward-Roger, expected information (observed is not defined here)", 0.5 * expected
     w = inverse_information(used)
     inner = np.einsum("ij,ijpq->pq", w, xvvx - 0.25 * ddv)
     inner -= np.einsum("ij,ipq,qr,jrs->ps", w, xvx, unscaled, xvx, optimize=True)
@@ -139,6 +142,14 @@ def kenward_roger(m: FittedModel, information: Information) -> KenwardRoger:
 
 def _bordered(inner: Array, edge: Array, corner: float) -> Array:
     return np.block([[inner, edge[:, None]], [edge[None, :], np.array([[corner]])]])
+
+
+def _degenerate(factor: Array) -> bool:
+    """Whether effects that do vary have a singular correlation."""
+    size = np.linalg.norm(factor, axis=1)
+    used = size > 0
+    unit = factor[used] / size[used][:, None]
+    return bool(used.any() and np.linalg.svd(unit, compute_uv=False)[-1] < 1e-6)
 
 
 def _scaled(form: Array) -> Array:
