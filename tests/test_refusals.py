@@ -522,7 +522,7 @@ def test_comparing_reml_fits(sleep: Table) -> None:
         ((two, mw.lm("Reaction ~ 1", sleep)), "MW-A04", "different fixed effects"),
     ):
         with pytest.raises(MixwellError, match=said) as caught:
-            mw.compare(*models)
+            mw.compare(*models, refit=False)
         assert caught.value.code == code
     mw.compare(two, mw.lm("Reaction ~ Days", sleep))
     with pytest.raises(MixwellError) as caught:

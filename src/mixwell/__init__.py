@@ -17,17 +17,22 @@ if TYPE_CHECKING:
     from mixwell.fitted.result import FittedModel
     from mixwell.fitted.values import NamedVector, VarCorr
     from mixwell.inference.certificate import Certificate
-    from mixwell.inference.compare import compare
+    from mixwell.inference.compare import Comparison, compare
     from mixwell.models import fit, glm, glmer, lm, lmer
     from mixwell.options import Control
+    from mixwell.resampling.bootstrap import Bootstrap
+    from mixwell.resampling.permutation import PermutationTest
 
 __all__ = [
+    "Bootstrap",
     "Certificate",
+    "Comparison",
     "Control",
     "FittedModel",
     "MixwellError",
     "MixwellWarning",
     "NamedVector",
+    "PermutationTest",
     "VarCorr",
     "__version__",
     "compare",
@@ -41,12 +46,15 @@ __all__ = [
 
 # Where each public name lives: importing the package costs nothing until one of them is used.
 _HOME = {
+    "Bootstrap": "resampling.bootstrap",
     "Certificate": "inference.certificate",
+    "Comparison": "inference.compare",
     "Control": "options",
     "FittedModel": "fitted.result",
     "MixwellError": "errors",
     "MixwellWarning": "errors",
     "NamedVector": "fitted.values",
+    "PermutationTest": "resampling.permutation",
     "VarCorr": "fitted.values",
     "compare": "inference.compare",
     "fit": "models",

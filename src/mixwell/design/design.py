@@ -49,6 +49,8 @@ class RandomDesign:
         The k columns that vary, each float64 (n,) or None for all ones.
     structure, homogeneous, text
         As in the formula.
+    assign
+        Term of each column within the bar: 0 for the intercept, i for the i-th term.
     """
 
     group: str
@@ -60,6 +62,7 @@ class RandomDesign:
     structure: str
     homogeneous: bool
     text: str
+    assign: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -93,6 +96,32 @@ class Recipe:
                 _random_design(term, levels, codes, encode(encoder, planned, intercept=term.intercept))
             )
         return tuple(designs)
+
+    def random_term(self, data: Any, at: int, *, levels: bool = True) -> RandomDesign:
+        """One random-effects term; without `levels` no grouping column is read and every code is -1."""
+        term = self.formula.random[at]
+        encoder = self._encoder(data, [*(term.group if levels else ()), *_factors(term)])
+        known = self.levels[at]
+        codes = _recode(encoder, term.group, known) if levels else np.full(encoder.n, -1, dtype=np.int32)
+        encoded = encode(encoder, self.random_plans[at], intercept=term.intercept)
+        return _random_design(term, known, codes, encoded)
+
+    def extended_codes(self, data: Any, at: int) -> Codes:
+        """Codes of one grouping factor in which levels that were not fitted follow those that were.
+
+        A row whose level is missing is a level of its own: nothing says that it shares one.
+        """
+        group, known = self.formula.random[at].group, self.levels[at]
+        encoder = self._encoder(data, group)
+        codes = _recode(encoder, group, known)
+        rows = np.flatnonzero(codes < 0)
+        if not rows.size:
+            return codes
+        labels = np.column_stack([encoder.grouping(expr)[0][rows] for expr in group]).astype(np.int64)
+        missing = (labels < 0).any(axis=1)
+        labels[missing, 0] = -1 - np.arange(np.count_nonzero(missing))
+        codes[rows] = len(known) + np.unique(labels, axis=0, return_inverse=True)[1].ravel()
+        return codes
 
     def offset(self, data: Any) -> Floats | None:
         """Sum of the offset() terms and of the offset column; None without any."""
@@ -430,7 +459,7 @@ def _random_terms(formula: Formula, encoder: Encoder) -> tuple[tuple[RandomDesig
 def _random_design(
     term: RandomTerm, levels: Labels, codes: Codes, encoded: tuple[tuple[str, ...], Columns, tuple[int, ...]]
 ) -> RandomDesign:
-    column_names, columns, _ = encoded
+    column_names, columns, assign = encoded
     return RandomDesign(
         term.group_label,
         tuple(expr.name if isinstance(expr, Name) else label(expr) for expr in term.group),
@@ -441,6 +470,7 @@ def _random_design(
         term.structure,
         term.homogeneous,
         str(term),
+        assign,
     )
 
 
