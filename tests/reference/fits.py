@@ -41,8 +41,14 @@ def table(name: str) -> pd.DataFrame:
 @cache
 def fit(model_id: str) -> Any:
     """Fit a reference model with mixwell."""
-    model = models()[model_id]
-    options = {key: model[key] for key in ("weights", "offset", "contrasts") if model.get(key) is not None}
+    return fit_as(models()[model_id])
+
+
+def fit_as(model: dict[str, Any]) -> Any:
+    """Fit what a stored model says: formula, data, method, weights, offset, contrasts."""
+    options = {
+        key: model[key] for key in ("weights", "offset", "contrasts", "method") if model.get(key) is not None
+    }
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "MW-C02")  # dropped columns: their names are compared instead
-        return mw.fit(model["formula"], table(model["data"]), method=model["method"], **options)
+        return mw.fit(model["formula"], table(model["data"]), **options)

@@ -40,7 +40,40 @@ make_extra <- function() {
   scots <- scots[sort(sample(nrow(scots), 1500)), ]
   lapply(list(sleep_extra = sleep, cake_holes = holes, insteval = droplevels(inst), scotssec = droplevels(scots),
               oxboys = nlme::Oxboys[c("Subject", "age", "height")], machines = nlme::Machines, oats = nlme::Oats,
-              orthodont = nlme::Orthodont, ergostool = nlme::ergoStool, alfalfa = nlme::Alfalfa), plain)
+              orthodont = nlme::Orthodont, ergostool = nlme::ergoStool, alfalfa = nlme::Alfalfa,
+              unbalanced = make_unbalanced()), plain)
+}
+
+# Subjects crossed with items, rows missing at random and more often in some cells: no sum of squares is unique.
+# `y` has a random slope; `yzero` no variation between items at all; `yline` slopes proportional to intercepts.
+make_unbalanced <- function() {
+  set.seed(31)
+  d <- expand.grid(item = factor(sprintf("i%02d", 1:10)), subject = factor(sprintf("s%02d", 1:22)))
+  d$f <- factor(sample(c("a", "b", "c"), nrow(d), TRUE, c(0.5, 0.3, 0.2)))
+  d$g <- factor(ifelse(as.integer(d$item) %in% c(1, 2, 5, 9), "one", "two"))      # between items
+  d$x <- round(rnorm(nrow(d)) + 0.5 * (d$f == "b"), 2)
+  d$w <- round(runif(nrow(d), 0.3, 2.5), 2)
+  d <- d[sort(sample(nrow(d), 160, prob = ifelse(d$f == "c" & d$g == "two", 0.3, 1))), ]
+  s <- as.integer(d$subject)
+  i <- as.integer(d$item)
+  mean <- 10 + c(0, 1, -0.5)[d$f] + 0.8 * (d$g == "two") + 0.6 * d$x + 0.7 * (d$f == "b" & d$g == "two")
+  error <- rnorm(nrow(d))
+  intercept <- rnorm(22)[s]
+  slope <- rnorm(22, 0, 0.6)[s]
+  d$y <- round(mean + intercept + slope * d$x + rnorm(10, 0, 0.7)[i] + error, 3)
+  d$yzero <- round(mean + intercept + slope * d$x + error - ave(error, d$item), 3)
+  d$yline <- round(mean + intercept * (1 + 0.4 * d$x) + error, 3)
+  d
+}
+
+write_extra <- function() {
+  dir.create("data", showWarnings = FALSE)
+  extra <- make_extra()
+  for (name in names(extra))
+    write.csv(format.data.frame(extra[[name]], digits = 15, trim = TRUE, drop0trailing = TRUE),
+              file.path("data", paste0(name, ".csv")), row.names = FALSE, quote = FALSE)
+  writeLines(toJSON(lapply(extra, function(d) lapply(d, function(v) if (is.factor(v)) levels(v) else list())),
+                    pretty = FALSE), "data/columns.json")
 }
 
 read_extra <- function() {
