@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose
+from scipy.stats import t as student
 from oracle import Oracle, OracleTerm
 
 import mixwell as mw
@@ -204,7 +205,9 @@ def test_tables_come_in_the_callers_library(table: Any) -> None:
     assert_allclose(shown["coef"]["Days"][0], fit.fixef["Days"] + shown["ranef"]["estimate"][1])
     assert shown["tidy"]["estimate"][:2] == fit.fixef.values.tolist()
     assert_allclose(shown["tidy"]["statistic"][:2], fit.fixef.values / fit.se.values)
-    assert_allclose(shown["tidy"]["p_value"][1], math.erfc(fit.fixef["Days"] / fit.se["Days"] / math.sqrt(2)))
+    assert_allclose(shown["tidy"]["df"][:2], [17, 17], rtol=1e-6)
+    p = 2 * student.sf(fit.fixef["Days"] / fit.se["Days"], 17)
+    assert_allclose(shown["tidy"]["p_value"][1], p, rtol=1e-5)
     assert shown["glance"]["loglik"] == [fit.loglik]
     assert list(shown["augment"])[:4] == ["Reaction", "Days", "Subject", ".fitted"]
     assert_allclose(shown["augment"][".scaled"], fit.resid("scaled"))
@@ -278,7 +281,9 @@ def test_summary_holds_what_a_reader_wants(m: mw.FittedModel) -> None:
         "251.41",
     ):
         assert fragment in text
-    assert "p (z)" in text
+    assert "Degrees of freedom: Satterthwaite." in text
+    assert "Kenward-Roger, observed information" in m.summary(ddf="kenward-roger", information="observed")
+    assert "  z " in m.summary(ddf="normal") and " df " not in m.summary(ddf="normal")
     assert text.splitlines()[-1].startswith("Certificate: all 9 checks passed")
     assert max(map(len, text.splitlines())) <= 100
     plain = mw.lm("Reaction ~ Days", mw.data.load("sleepstudy", "dict")).summary()
@@ -536,3 +541,17 @@ def test_an_intercept_far_away_is_no_false_alarm() -> None:
     sleep["x"] = 1e6 + 1e-3 * np.asarray(sleep["Days"])
     m = mw.lmer("Reaction ~ x + (x | Subject)", sleep)
     assert m.certificate().passed
+
+
+def test_tidy_has_tests_and_intervals_by_any_method(m: mw.FittedModel) -> None:
+    normal = m.tidy(ddf="normal", level=0.9)
+    assert_allclose(normal["p_value"], [math.erfc(abs(t) / math.sqrt(2)) for t in normal["statistic"]])
+    assert_allclose(normal["upper"] - normal["lower"], 2 * 1.6448536 * m.se.values, rtol=1e-6)
+    adjusted = m.tidy(ddf="kenward-roger")
+    assert_allclose(adjusted["df"], [17, 17], rtol=1e-6)
+    residual = m.tidy(ddf="residual")
+    assert_allclose(residual["df"], [178, 178])
+    with pytest.raises(mw.MixwellError, match="MW-A02"):
+        m.tidy(ddf="satterthwait")
+    with pytest.raises(mw.MixwellError, match="MW-A49"):
+        m.tidy(level=95)

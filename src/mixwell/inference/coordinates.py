@@ -258,17 +258,22 @@ def _triangle(rows: Array) -> Array:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Coordinates:
-    """All covariance parameters, log(sigma) last; coordinate `held` is the target's (None: no target)."""
+    """All covariance parameters, log(sigma) last; coordinate `held` is the target's (None: no target).
+
+    `positive` may not change their sign: the standard deviations beside a held correlation.
+    """
 
     maps: tuple[TermMap, ...]
     held: int | None
     bounds: tuple[float, float]
+    positive: tuple[int, ...] = ()
 
     @classmethod
     def of(cls, terms: tuple[RandomDesign, ...], target: Target | None) -> Coordinates:
         """Choose the maps in which a target is one coordinate."""
         maps: list[TermMap] = []
         held, at, bounds = None, 0, target.bounds if target is not None else (-np.inf, np.inf)
+        positive: tuple[int, ...] = ()
         for t, term in enumerate(terms):
             mine = target is not None and target.term == t
             k, structure = len(term.names), _structure(term)
@@ -278,6 +283,7 @@ class Coordinates:
                 order = (*effects, *(i for i in range(k) if i not in effects))
                 maps.append(Triangular(order, correlation=correlation))
                 place = 2 if correlation else 0
+                positive = (at, at + 1) if correlation else positive
             else:
                 n_sd = 1 if term.homogeneous else k
                 low = {"diag": None, "cs": -1.0 / (k - 1) if k > 1 else -1.0, "ar1": -1.0}[structure]
@@ -291,7 +297,7 @@ class Coordinates:
             at += maps[-1].n
         if target is not None and target.term < 0:
             held = at
-        return cls(tuple(maps), held, bounds)
+        return cls(tuple(maps), held, bounds, positive)
 
     def start(self, lambdas: tuple[Array, ...], theta: Array, sigma: float) -> Array:
         """Coordinates of a fit."""

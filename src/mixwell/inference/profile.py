@@ -32,6 +32,7 @@ Array = NDArray[np.float64]
 
 PROMISED = 1e-10  # decrease of f below which a Newton step is not worth taking
 CLOSE = 1e-7  # error of zeta at the end of an interval
+NEAR = 0.02  # error of zeta at the points of a curve
 LOWER = 1e-5  # f this far below the optimum means that the optimum was none
 
 
@@ -89,7 +90,7 @@ class Curve:
         self.points.sort(key=lambda each: each.value)
         return point
 
-    def reach(self, zeta: float) -> float:
+    def reach(self, zeta: float, close: float = CLOSE) -> float:
         """Return the value at which the profile has this zeta, or the bound if it stays short of it."""
         if math.isnan(self.estimate):
             return math.nan
@@ -121,7 +122,7 @@ class Curve:
                 outer = (bound, self.at(bound).zeta)
                 continue
             point = self.at(value)
-            if abs(point.zeta - zeta) < CLOSE:
+            if abs(point.zeta - zeta) < close:
                 return value
             if abs(point.zeta) < abs(zeta):
                 inner = (value, point.zeta)
@@ -278,7 +279,7 @@ def profile(
             start = coordinates.start(lambdas, theta, sigma)
             se, solve = (
                 _scale(m.problem, coordinates, start),
-                _covariance_solver(m.problem, coordinates, everything),
+                _covariance_solver(m.problem, coordinates, everything, start),
             )
             bounds = coordinates.bounds if target.kind == "cor" else target.bounds
         estimate = float(centre[parameter_names.index(name)])
@@ -288,7 +289,7 @@ def profile(
             q = float(normal_quantile(0.995))
             for zeta in np.linspace(-q, q, points):
                 if zeta:
-                    curve.reach(float(zeta))
+                    curve.reach(float(zeta), NEAR)
         curves.append(curve)
     return Profile(tuple(wanted), tuple(curves), parameter_names, m.design.frame.native_like)
 
@@ -345,33 +346,52 @@ def _scale(problem: Problem, coordinates: Coordinates, x: Array) -> float:
     scale = math.sqrt(variance)
     if held == len(x) - 1:
         return scale * math.exp(x[-1])
+    # At a boundary information may be nil or endless: any length will do to set out with.
+    if coordinates.bounds[0] < 0:
+        return min(max(scale, 0.1), 1.0)
     return scale if scale > 0 else math.exp(x[-1]) / math.sqrt(problem.n)
 
 
 def _covariance_solver(
-    problem: Problem, coordinates: Coordinates, everything: Callable[[Array, float], Array]
+    problem: Problem,
+    coordinates: Coordinates,
+    everything: Callable[[Array, float], Array],
+    centre: Array,
 ) -> Solve:
     held = coordinates.held
     assert held is not None
 
-    def solve(value: float, start: Array) -> tuple[float, Array, Array]:
+    is_sigma = held == len(centre) - 1
+    positive = list(coordinates.positive)
+    lower = np.full(len(centre), -math.inf)
+    lower[positive] = 0.0
+    estimated = np.arange(len(centre)) != held
+
+    def search(value: float, start: Array) -> tuple[float, Array]:
         x = np.array(start)
-        is_sigma = held == len(x) - 1
         x[held] = math.log(max(value, 1e-300)) if is_sigma else value
-        free = np.arange(len(x)) != held
-        f, x = _minimise(lambda x: coordinates.evaluate(problem, x), x, free)
-        theta, sigma = coordinates.theta(x)
-        return f, x, everything(theta, sigma)
+        return _minimise(lambda x: coordinates.evaluate(problem, x), x, estimated, lower)
+
+    def solve(value: float, start: Array) -> tuple[float, Array, Array]:
+        f, x = search(value, start)
+        if np.any(x[positive] == 0.0) and start is not centre:
+            # Beside a correlation, a standard deviation of zero can be a second optimum: look from the fit too.
+            f, x = min((f, x), search(value, centre), key=lambda found: found[0])
+        return f, x, everything(*coordinates.theta(x))
 
     return solve
 
 
 def _minimise(
-    evaluate: Callable[[Array], tuple[float, Array, Array]], x: Array, free: NDArray[np.bool_]
+    evaluate: Callable[[Array], tuple[float, Array, Array]],
+    x: Array,
+    estimated: NDArray[np.bool_],
+    lower: Array,
 ) -> tuple[float, Array]:
-    """Newton steps on the free coordinates, |eigenvalues|, halved until f falls; leaves saddles."""
+    """Newton steps with |eigenvalues|, projected on lower bounds, halved until f falls; leaves saddles."""
     f, gradient, hessian = evaluate(x)
     for _ in range(200):
+        free = estimated & ((x > lower) | (gradient < 0))
         g, h = gradient[free], hessian[np.ix_(free, free)]
         size = np.sqrt(
             np.maximum(np.abs(np.diag(h)), 1e-12 * max(np.abs(np.diag(h)).max(initial=0.0), 1e-300))
@@ -390,6 +410,7 @@ def _minimise(
         while True:
             trial = x.copy()
             trial[free] += factor * step
+            np.maximum(trial, lower, out=trial)
             f_new, g_new, h_new = evaluate(trial)
             if f_new <= f or factor < 1e-6:
                 break
