@@ -63,7 +63,10 @@ class Solution:
     b_x: list[_Floats]
 
 class Moments(TypedDict):
-    """Along directions V_i; zpz and scores by term (k, k), quadratic (T, T), xvx (T, p, p)."""
+    """Along directions V_i; zpz and scores by term (k, k), quadratic (T, T).
+
+    xvx (T, p, p), xhx and phi (p, p) are in the working basis of X.
+    """
 
     criterion: float
     r2: float
@@ -71,6 +74,8 @@ class Moments(TypedDict):
     scores: list[_Floats]
     quadratic: _Floats
     xvx: _Floats
+    xhx: _Floats
+    phi: _Floats
 
 class Problem:
     """The cross-products of a design: all that the criterion needs of the rows."""
@@ -82,6 +87,7 @@ class Problem:
     kept: list[int]
     dropped: list[int]
     blocks: dict[str, int | bool]
+    basis: _Floats
 
     def __init__(
         self, y: _Floats, columns: _Columns, terms: Sequence[Term], weights: _Floats | None
@@ -103,4 +109,51 @@ class Problem:
         self, theta: _Floats, directions: Sequence[tuple[int, _Floats]], reml: bool, full: bool, largest: int
     ) -> tuple[_Floats, _Floats] | None: ...
 
+class Fits(TypedDict, total=False):
+    """Many fits: one row of each array a fit, NaN where there is none.
+
+    beta and se (m, p given), theta (m, T), sigma, criterion, evaluations, status, singular (m,);
+    vcov (m, p, p) when asked for. status: 0 converged, 1 stopped early, 2 and more no fit.
+    """
+
+    beta: _Floats
+    se: _Floats
+    theta: _Floats
+    sigma: _Floats
+    criterion: _Floats
+    evaluations: NDArray[np.int64]
+    status: NDArray[np.uint8]
+    singular: NDArray[np.bool_]
+    vcov: _Floats
+
+class Batch:
+    """A design ready for many responses, which are fitted side by side in native threads."""
+
+    def __init__(
+        self, y: _Floats, columns: _Columns, terms: Sequence[Term], weights: _Floats | None
+    ) -> None: ...
+    def fit(
+        self,
+        responses: _Floats,
+        reml: bool,
+        start: _Floats | None,
+        max_evaluations: int,
+        search: bool,
+        covariance: bool,
+    ) -> Fits: ...
+
+def fit_subsets(
+    y: _Floats,
+    columns: _Columns,
+    terms: Sequence[Term],
+    weights: _Floats | None,
+    rows: Sequence[NDArray[np.int64]],
+    codes: Sequence[Sequence[NDArray[np.int32]]],
+    levels: Sequence[Sequence[int]],
+    reml: bool,
+    start: _Floats | None,
+    max_evaluations: int,
+    search: bool,
+    covariance: bool,
+) -> Fits: ...
 def version() -> str: ...

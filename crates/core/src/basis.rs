@@ -19,7 +19,7 @@ pub const RANK_TOLERANCE: f64 = 1e-7;
 const DOUBTFUL: f64 = 1e-3;
 
 /// Rows per chunk: fixed, so that sums do not depend on the number of threads.
-const CHUNK: usize = 4096;
+pub(crate) const CHUNK: usize = 4096;
 
 /// A change of basis for the columns of a design or of a term.
 #[derive(Debug, Clone)]

@@ -51,22 +51,29 @@ pub struct Derivatives {
 impl Problem {
     /// Sums the rows and checks that there is something to estimate.
     pub fn new(rows: &Rows<'_>) -> Result<Problem, Error> {
-        let cross = Cross::from_rows(rows)?;
+        let problem = Problem { cross: Cross::from_rows(rows)? };
+        problem.check(rows.y, rows.weights)?;
+        Ok(problem)
+    }
+
+    /// Refuses a response that X reproduces.
+    pub(crate) fn check(&self, y: &[f64], weights: Option<&[f64]>) -> Result<(), Error> {
+        let cross = &self.cross;
         let m = cross.p + 1;
         let residual = cross.xx[m * m - 1];
-        let scale: f64 = rows.y.iter().map(|v| (v - cross.fixed.y0).powi(2)).sum::<f64>()
-            * rows.weights.map_or(1.0, |w| w.iter().sum::<f64>() / w.len().max(1) as f64);
+        let scale: f64 = y.iter().map(|v| (v - cross.fixed.y0).powi(2)).sum::<f64>()
+            * weights.map_or(1.0, |w| w.iter().sum::<f64>() / w.len().max(1) as f64);
         if !scale.is_normal() {
             return Err(Error::NotFinite { what: "the sum of squares of the response".into() });
         }
         // What is left when y is stored in doubles: a unit in the last place in every row.
-        let largest = rows.y.iter().fold(0.0f64, |a, v| a.max(v.abs()));
-        let weight = rows.weights.map_or(cross.n as f64, |w| w.iter().sum());
+        let largest = y.iter().fold(0.0f64, |a, v| a.max(v.abs()));
+        let weight = weights.map_or(cross.n as f64, |w| w.iter().sum());
         let rounding = weight * (f64::EPSILON * largest).powi(2);
         if residual <= EXACT * scale + rounding {
             return Err(Error::ZeroResidual);
         }
-        Ok(Problem { cross })
+        Ok(())
     }
 
     /// Number of parameters of all terms.

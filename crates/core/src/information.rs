@@ -35,8 +35,12 @@ pub struct Moments {
     pub scores: Vec<Vec<f64>>,
     /// `e'V_i P V_j e` with P of REML type, T x T.
     pub quadratic: Vec<f64>,
-    /// `X'H^-1 V_i H^-1 X`, T matrices p x p, the user's columns.
+    /// `X'H^-1 V_i H^-1 X`, T matrices p x p, in the working basis of X.
     pub xvx: Vec<f64>,
+    /// `X'H^-1 X` in the working basis: a covariate far from zero keeps its digits there.
+    pub xhx: Vec<f64>,
+    /// Its inverse: the covariance of beta~ over sigma^2.
+    pub phi: Vec<f64>,
 }
 
 /// Exact traces, from dense components.
@@ -44,7 +48,7 @@ pub struct Moments {
 pub struct Traces {
     /// `tr(P V_i P V_j)`, T x T.
     pub trace: Vec<f64>,
-    /// `X'H^-1 V_i H^-1 V_j H^-1 X`, T x T matrices p x p; empty unless asked for.
+    /// `X'H^-1 V_i H^-1 V_j H^-1 X`, T x T matrices p x p in the working basis; empty unless asked for.
     pub xvvx: Vec<f64>,
 }
 
@@ -86,9 +90,18 @@ impl Problem {
             for e in &c.node_of[*f] {
                 s.add_sandwich(*e as usize, d, &mut sum);
             }
-            xvx.extend(self.to_user(&sum)?);
+            xvx.extend(sum);
         }
-        Ok(Moments { criterion, r2: factor.r2, zpz: by_term(&zpz), scores: by_term(&scores), quadratic, xvx })
+        Ok(Moments {
+            criterion,
+            r2: factor.r2,
+            zpz: by_term(&zpz),
+            scores: by_term(&scores),
+            quadratic,
+            xvx,
+            xhx: factor.reduced(c).0,
+            phi: factor.fixed_covariance(c),
+        })
     }
 
     /// Exact traces along `directions`; with `full` also the products of two directions between X.
@@ -111,32 +124,27 @@ impl Problem {
         let mut factor = Factor::default();
         self.evaluate(&self.inner(theta), reml, &mut factor)?;
         let s = self.setting(&factor, directions);
-        let parts: Vec<Result<(Vec<f64>, Vec<f64>), Error>> = components
-            .par_chunks(CHUNK)
-            .map(|chunk| {
-                let mut sums = (vec![0.0; s.pair_size()], vec![0.0; s.product_size(full)]);
-                for nodes in chunk {
-                    s.add_component(nodes, reml, full, &mut sums.0, &mut sums.1)?;
-                }
-                Ok(sums)
-            })
-            .collect();
-        let (mut pairs, mut products) = (vec![0.0; s.pair_size()], vec![0.0; s.product_size(full)]);
+        // Both sums in one vector: the tensors, then the products.
+        let length = s.pair_size() + s.product_size(full);
+        let one = |chunk: &[Vec<u32>]| -> Result<Vec<f64>, Error> {
+            let mut sums = vec![0.0; length];
+            let (pairs, products) = sums.split_at_mut(s.pair_size());
+            for nodes in chunk {
+                s.add_component(nodes, reml, full, pairs, products)?;
+            }
+            Ok(sums)
+        };
+        let parts: Vec<Result<Vec<f64>, Error>> = components.par_chunks(CHUNK).map(one).collect();
+        let mut pairs = vec![0.0; length];
         for part in parts {
-            let (one, two) = part?;
-            pairs.iter_mut().zip(one).for_each(|(s, v)| *s += v);
-            products.iter_mut().zip(two).for_each(|(s, v)| *s += v);
+            pairs.iter_mut().zip(part?).for_each(|(s, v)| *s += v);
         }
+        let products = pairs.split_off(s.pair_size());
         if reml {
             s.add_low_rank(&mut pairs);
         }
         let trace = s.contract(&pairs);
-        let pp = (c.p * c.p).max(1);
-        let mut xvvx = Vec::with_capacity(products.len());
-        for block in products.chunks_exact(pp) {
-            xvvx.extend(self.to_user(block)?);
-        }
-        Ok(Some(Traces { trace, xvvx }))
+        Ok(Some(Traces { trace, xvvx: products }))
     }
 
     /// Directions in the standardised columns, k x k of each.
@@ -189,14 +197,6 @@ impl Problem {
         }
         sets.retain(|nodes| !nodes.is_empty());
         sets
-    }
-
-    /// A p x p form in X~ as one in the user's columns.
-    fn to_user(&self, form: &[f64]) -> Result<Vec<f64>, Error> {
-        let p = self.cross.p;
-        let forth = dense::invert_lower(&dense::transpose(&self.cross.fixed.back, p), p)
-            .ok_or_else(|| Error::NotFinite { what: "the basis of X".into() })?;
-        Ok(dense::square(&forth, &dense::square(form, &dense::transpose(&forth, p), p), p))
     }
 }
 

@@ -26,6 +26,7 @@
 //!   solve.rs                beta, b and their covariances in the user's columns
 //!   restrict.rs             the same problem with a coefficient held fixed: profiles
 //!   information.rs          derivatives of the covariance of beta, traces: degrees of freedom
+//!   batch.rs                many responses of one design, many selections of rows
 //! ```
 //!
 //! `dense.rs` is the only module that knows a linear-algebra library. After `cross.rs` nothing depends on the number of rows.
@@ -33,6 +34,7 @@
 #![deny(missing_docs)]
 
 pub mod basis;
+pub mod batch;
 pub mod criterion;
 pub mod cross;
 pub mod dense;
@@ -46,6 +48,7 @@ pub mod solve;
 pub mod structure;
 pub mod term;
 
+pub use batch::{Batch, Fit, Subset, fit_subsets};
 pub use criterion::{Direction, Problem};
 pub use cross::Rows;
 pub use error::Error;

@@ -11,6 +11,8 @@ use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
 
+mod batch;
+
 /// Errors of the core become `mixwell.errors.MixwellError` with a code of the MW-N section.
 fn raise(py: Python<'_>, error: &Error) -> PyErr {
     let fields = PyDict::new(py);
@@ -37,6 +39,12 @@ fn raise(py: Python<'_>, error: &Error) -> PyErr {
 }
 
 type Values<'py> = PyReadonlyArray1<'py, f64>;
+
+/// Codes and columns of a term at some rows.
+type TermRows<'a> = (&'a [i32], Vec<Option<&'a [f64]>>);
+
+/// First derivatives (term, k x k), and second ones (i, j, k x k).
+type Directions = (Vec<(usize, Py<PyAny>)>, Vec<(usize, usize, Py<PyAny>)>);
 
 fn contiguous<'a>(a: &'a Values<'_>, what: &str) -> PyResult<&'a [f64]> {
     a.as_slice().map_err(|_| PyValueError::new_err(format!("{what} must be contiguous")))
@@ -124,6 +132,54 @@ fn vector(py: Python<'_>, values: &[f64]) -> Py<PyAny> {
     Array1::from(values.to_vec()).into_pyarray(py).into_any().unbind()
 }
 
+/// Borrows the arrays of a model for as long as `work` takes.
+fn with_rows<R>(
+    py: Python<'_>,
+    y: &Values<'_>,
+    columns: &[Option<Values<'_>>],
+    terms: &[PyRef<'_, PyTerm>],
+    weights: Option<&Values<'_>>,
+    work: impl FnOnce(&Rows<'_>) -> PyResult<R>,
+) -> PyResult<R> {
+    let x = columns
+        .iter()
+        .map(|c| c.as_ref().map(|c| contiguous(c, "a column of X")).transpose())
+        .collect::<PyResult<Vec<_>>>()?;
+    let borrowed: Vec<_> = terms
+        .iter()
+        .map(|t| {
+            let columns =
+                t.columns.iter().map(|c| c.as_ref().map(|c| c.bind(py).readonly())).collect::<Vec<_>>();
+            (t.codes.bind(py).readonly(), columns)
+        })
+        .collect();
+    let mut built = Vec::with_capacity(terms.len());
+    for (term, (codes, columns)) in terms.iter().zip(&borrowed) {
+        let codes = codes.as_slice().map_err(|_| PyValueError::new_err("codes must be contiguous"))?;
+        let columns = columns
+            .iter()
+            .map(|c| c.as_ref().map(|c| contiguous(c, "a column of Z")).transpose())
+            .collect::<PyResult<Vec<_>>>()?;
+        built.push(Term { codes, n_levels: term.n_levels, columns, structure: term.structure });
+    }
+    let rows = Rows {
+        y: contiguous(y, "y")?,
+        x,
+        terms: built,
+        weights: weights.map(|w| contiguous(w, "weights")).transpose()?,
+    };
+    work(&rows)
+}
+
+fn checked_start(py: Python<'_>, theta: &Values<'_>, expected: usize) -> PyResult<Vec<f64>> {
+    let theta = contiguous(theta, "theta")?;
+    if theta.len() != expected {
+        let what = "values of theta".to_string();
+        return Err(raise(py, &Error::Shape { what, expected, found: theta.len() }));
+    }
+    Ok(theta.to_vec())
+}
+
 #[pymethods]
 impl PyProblem {
     #[new]
@@ -134,34 +190,9 @@ impl PyProblem {
         terms: Vec<PyRef<'_, PyTerm>>,
         weights: Option<Values<'_>>,
     ) -> PyResult<Self> {
-        let x = columns
-            .iter()
-            .map(|c| c.as_ref().map(|c| contiguous(c, "a column of X")).transpose())
-            .collect::<PyResult<Vec<_>>>()?;
-        let borrowed: Vec<_> = terms
-            .iter()
-            .map(|t| {
-                let columns =
-                    t.columns.iter().map(|c| c.as_ref().map(|c| c.bind(py).readonly())).collect::<Vec<_>>();
-                (t.codes.bind(py).readonly(), columns)
-            })
-            .collect();
-        let mut built = Vec::with_capacity(terms.len());
-        for (term, (codes, columns)) in terms.iter().zip(&borrowed) {
-            let codes = codes.as_slice().map_err(|_| PyValueError::new_err("codes must be contiguous"))?;
-            let columns = columns
-                .iter()
-                .map(|c| c.as_ref().map(|c| contiguous(c, "a column of Z")).transpose())
-                .collect::<PyResult<Vec<_>>>()?;
-            built.push(Term { codes, n_levels: term.n_levels, columns, structure: term.structure });
-        }
-        let rows = Rows {
-            y: contiguous(&y, "y")?,
-            x,
-            terms: built,
-            weights: weights.as_ref().map(|w| contiguous(w, "weights")).transpose()?,
-        };
-        let inner = py.detach(|| Problem::new(&rows)).map_err(|e| raise(py, &e))?;
+        let inner = with_rows(py, &y, &columns, &terms, weights.as_ref(), |rows| {
+            py.detach(|| Problem::new(rows)).map_err(|e| raise(py, &e))
+        })?;
         Ok(PyProblem { inner })
     }
 
@@ -194,6 +225,12 @@ impl PyProblem {
     fn dropped(&self) -> Vec<usize> {
         let fixed = &self.inner.cross.fixed;
         (0..fixed.given).filter(|j| !fixed.kept.contains(j)).collect()
+    }
+
+    /// The working basis of X, p x p: beta = basis (gamma + beta~) but for the intercept's shift.
+    #[getter]
+    fn basis(&self, py: Python<'_>) -> Py<PyAny> {
+        square(py, &self.inner.cross.fixed.back, self.inner.cross.p)
     }
 
     /// How the levels are eliminated: leading, chain and tail columns, and whether leading rows are dense.
@@ -279,7 +316,7 @@ impl PyProblem {
                 .collect::<PyResult<Vec<_>>>()?;
             rows.push((codes, columns));
         }
-        let fits = |(term, (codes, columns)): (&TermShape, &(&[i32], Vec<Option<&[f64]>>))| {
+        let fits = |(term, (codes, columns)): (&TermShape, &TermRows<'_>)| {
             codes.len() == n
                 && columns.len() == term.structure.k
                 && columns.iter().flatten().all(|c| c.len() == n)
@@ -295,11 +332,7 @@ impl PyProblem {
     }
 
     /// Derivatives of each term's covariance in theta: (term, k x k) each, and second ones as (i, j, k x k), i <= j.
-    fn directions<'py>(
-        &self,
-        py: Python<'py>,
-        theta: Values<'py>,
-    ) -> PyResult<(Vec<(usize, Py<PyAny>)>, Vec<(usize, usize, Py<PyAny>)>)> {
+    fn directions(&self, py: Python<'_>, theta: Values<'_>) -> PyResult<Directions> {
         let theta = self.checked(py, &theta)?;
         let (mut first, mut second) = (Vec::new(), Vec::new());
         for (t, (term, own)) in self.inner.split(&theta).enumerate() {
@@ -341,6 +374,8 @@ impl PyProblem {
         out.set_item("quadratic", square(py, &m.quadratic, n_dir))?;
         let xvx = Array3::from_shape_fn((n_dir, p, p), |(t, i, j)| m.xvx[t * p * p + i + j * p]);
         out.set_item("xvx", xvx.into_pyarray(py))?;
+        out.set_item("xhx", square(py, &m.xhx, p))?;
+        out.set_item("phi", square(py, &m.phi, p))?;
         Ok(out)
     }
 
@@ -394,13 +429,7 @@ impl PyProblem {
     }
 
     fn checked(&self, py: Python<'_>, theta: &Values<'_>) -> PyResult<Vec<f64>> {
-        let theta = contiguous(theta, "theta")?;
-        let expected = self.inner.n_theta();
-        if theta.len() != expected {
-            let what = "values of theta".to_string();
-            return Err(raise(py, &Error::Shape { what, expected, found: theta.len() }));
-        }
-        Ok(theta.to_vec())
+        checked_start(py, theta, self.inner.n_theta())
     }
 
     fn optimum(&self, py: Python<'_>, o: &Optimum) -> PyResult<PyOptimum> {
@@ -480,6 +509,8 @@ fn version() -> &'static str {
 
 #[pymodule(gil_used = false)]
 mod _core {
+    #[pymodule_export]
+    use super::batch::{PyBatch, fit_subsets};
     #[pymodule_export]
     use super::{PyOptimum, PyProblem, PySolution, PyTerm, version};
 }

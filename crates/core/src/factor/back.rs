@@ -36,8 +36,7 @@ impl Factor {
     pub fn solve_fixed(&self, c: &Cross, rows: &mut [f64]) {
         let (tail, p) = (c.n_tail(), c.p);
         let t = tail + p + 1;
-        if p > 0 {
-            let n = rows.len() / p;
+        if let Some(n) = rows.len().checked_div(p) {
             dense::solve_lower(&self.s[tail * (t + 1)..], p, t, rows, n);
         }
     }
