@@ -19,8 +19,9 @@ from numpy.typing import NDArray
 
 from mixwell._core import Problem, Term
 from mixwell.errors import MixwellError, Note, error, note
-from mixwell.fitted import predict, tables
+from mixwell.fitted import predict, prediction_variance, simulate, tables
 from mixwell.fitted.values import Covariance, NamedVector, SparseMatrix, Terms, VarCorr
+from mixwell.inference import anova, description, influence, intervals, linear_tests, profile, ranova, robust
 from mixwell.inference.certificate import Certificate, certify
 from mixwell.inference.diagnosis import (
     ILL_CONDITIONED,
@@ -32,6 +33,7 @@ from mixwell.inference.diagnosis import (
     dropped_columns,
 )
 from mixwell.options import Control, Method, checked, choice
+from mixwell.resampling import bootstrap, permutation
 
 if TYPE_CHECKING:
     from mixwell._core import Optimum, Solution, Step
@@ -96,9 +98,13 @@ class Optimization:
 class FittedModel:
     """A fitted linear (mixed) model. It never changes: `refit` and `update` return new ones.
 
-    Coefficients: `fixef`, `se`, `vcov`, `ranef()`, `coef()`, `varcorr()`, `theta`, `sigma`. Likelihood:
-    `loglik`, `deviance`, `reml_criterion`, `aic`, `aicc`, `bic`, `criterion()`. Rows: `fitted()`,
-    `resid()`, `augment()`, `predict()`, `model_matrix()`. Trust: `certificate()`, `optimization`, `notes`.
+    Coefficients: `fixef`, `se`, `vcov`, `ranef()`, `ranef_covariance()`, `coef()`, `varcorr()`, `theta`,
+    `sigma`. Likelihood: `loglik`, `deviance`, `reml_criterion`, `aic`, `aicc`, `bic`, `criterion()`. Rows:
+    `fitted()`, `resid()`, `augment()`, `predict()`, `simulate()`, `model_matrix()`. Trust: `certificate()`,
+    `optimization`, `notes`. Fixed effects tested: `anova()`, `test()`. Random effects tested: `ranova()`;
+    models compared: `mixwell.compare`. What it explains: `r2()`, `icc()`, `variance_partition()`, `repca()`;
+    what it depends on: `influence()`, `hatvalues()`. Resampled: `bootstrap()`,
+    `permutation_test()`.
     Tables come in the library of the data that was fitted, at full precision.
 
     Examples
@@ -173,9 +179,7 @@ class FittedModel:
         """Fixed-effects estimates of the estimable columns."""
         return NamedVector(tuple(self.design.names[j] for j in self.kept), np.array(self.solution.beta))
 
-    def vcov(self) -> Array:
-        """Return the covariance of the fixed effects, shape (p, p); rows and columns as in `fixef.names`."""
-        return self._vcov
+    vcov = robust.vcov
 
     @cached_property
     def _vcov(self) -> Array:
@@ -226,6 +230,7 @@ class FittedModel:
         return tuple(np.asarray(factor) for factor in self.solution.lambdas)
 
     ranef = tables.ranef
+    ranef_covariance = prediction_variance.ranef_covariance
     coef = tables.coef
 
     # --- likelihood -------------------------------------------------------------------------------------
@@ -433,6 +438,7 @@ class FittedModel:
 
     augment = tables.augment
     predict = predict.predict
+    simulate = simulate.simulate
 
     # --- tables and trust -------------------------------------------------------------------------------
 
@@ -441,6 +447,21 @@ class FittedModel:
     summary = tables.summary
     __repr__ = tables.summary
     _repr_html_ = tables.summary_html
+
+    anova = anova.anova
+    test = linear_tests.test
+    ranova = ranova.ranova
+    profile = profile.profile
+    bootstrap = bootstrap.bootstrap
+    permutation_test = permutation.permutation_test
+    confint = intervals.confint
+
+    r2 = description.r2
+    icc = description.icc
+    repca = description.repca
+    variance_partition = description.variance_partition
+    hatvalues = influence.hatvalues
+    influence = influence.influence
 
     def certificate(self) -> Certificate:
         """Check this fit against the theorems it rests on, from the rows of the data.

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from mixwell.design.contrasts import level_text
 from mixwell.errors import error
+from mixwell.fitted.prediction_variance import joint_variances
 from mixwell.fitted.text import Block, cells, html, p_value, text
 from mixwell.inference.wald import Approximation, Ddf, Information, approximation, separate
 from mixwell.options import checked, choice
@@ -110,18 +111,25 @@ def _fixed(m: FittedModel, by: Approximation) -> Block:
 
 
 @checked
-def ranef(m: FittedModel, *, condvar: bool = True) -> Any:
+def ranef(m: FittedModel, *, condvar: bool | Literal["joint"] = True) -> Any:
     """Return the conditional modes of the random effects, one row each.
 
     Parameters
     ----------
     condvar
-        Add the conditional standard deviations, sqrt(Var(b | y)) with beta and theta taken as known.
+        Add the conditional standard deviations, sqrt(Var(b | y)) with beta and theta taken as known. "joint":
+        with the uncertainty of beta too, the standard deviations of b_hat - b; the covariances are in
+        `ranef_covariance`.
 
     Returns
     -------
     table
         Columns group, level (as text; the parts of an interaction joined by ':'), term, estimate, condsd.
+
+    Raises
+    ------
+    MixwellError
+        MW-A07 for another value of `condvar`.
 
     Examples
     --------
@@ -131,6 +139,8 @@ def ranef(m: FittedModel, *, condvar: bool = True) -> Any:
     >>> modes["level"][0], float(modes["estimate"][0].round(4))
     ('A', -17.6069)
     """
+    if not isinstance(condvar, bool) and condvar != "joint":
+        raise error("MW-A07", option="condvar", expected="True, False or 'joint'", given=condvar)
     solution = m.full_solution if condvar else m.solution
     out: dict[str, list[Any]] = {"group": [], "level": [], "term": []}
     estimates, sds = [np.empty(0)], [np.empty(0)]
@@ -140,7 +150,9 @@ def ranef(m: FittedModel, *, condvar: bool = True) -> Any:
         out["level"] += [shown for level in term.levels for shown in [level_text(level)] * k]
         out["term"] += list(term.names) * len(term.levels)
         estimates.append(np.asarray(solution.b[t]).ravel())
-        if condvar:
+        if condvar == "joint":
+            sds.append(m.sigma * np.sqrt(np.maximum(joint_variances(m, t), 0.0)).ravel())
+        elif condvar:
             variances = np.einsum("jkk->jk", np.asarray(solution.condvar_unscaled[t]))
             sds.append(m.sigma * np.sqrt(np.maximum(variances, 0.0)).ravel())
     columns: dict[str, Any] = {**out, "estimate": np.concatenate(estimates)}
