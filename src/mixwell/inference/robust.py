@@ -1,7 +1,9 @@
 """Cluster-robust standard errors: CR0 to CR3, Bell-McCaffrey degrees of freedom, Hotelling's T^2 jointly.
 
 Bell and McCaffrey (2002), Survey Methodology 28, 169-181; Pustejovsky and Tipton (2018), Journal of Business
-and Economic Statistics 36, 672-683. The working model is that of the fit: random effects and prior weights.
+and Economic Statistics 36, 672-683. The working model is that of the fit: random effects, and variances
+inverse to the weights. (Of a weighted lm only CR2 and degrees of freedom depend on the latter, for which R's
+clubSandwich takes equal variances unless its `target` says otherwise.)
 """
 
 from __future__ import annotations
@@ -72,7 +74,7 @@ def vcov(m: FittedModel, kind: str = "model", *, cluster: Any = None) -> Array:
     >>> import mixwell as mw
     >>> m = mw.lmer("Reaction ~ Days + (1 | Subject)", mw.data.load("sleepstudy", "dict"))
     >>> m.vcov().diagonal().round(3).tolist(), m.vcov("CR2").diagonal().round(3).tolist()
-    ([95.034, 0.647], [46.575, 2.389])
+    ([94.998, 0.647], [46.575, 2.389])
     """
     choice("kind", kind, ("model", *get_args(Kind)))
     if kind != "model":
@@ -113,7 +115,7 @@ class RobustApproximation:
     def df(self, rows: Array) -> Array:
         """Degrees of freedom of each row of L (r, p): 2 mean^2 / variance of its robust variance.
 
-        NaN for a combination that a single cluster determines.
+        Zero, so that tests and intervals are NaN, for a combination that a single cluster determines.
         """
         return np.array([_wishart_df(self.parts, row[None]) for row in rows @ self.parts.basis])
 
@@ -139,7 +141,7 @@ class RobustApproximation:
 def _wishart_df(parts: Contributions, rows: Array) -> float:
     """Degrees of freedom of the Wishart matrix nearest to L V_CR L', for L (q, p) in the columns of `parts`.
 
-    Equal total variance of the elements, standardised by the mean (Tipton and Pustejovsky 2015). NaN where
+    Equal total variance of the elements, standardised by the mean (Tipton and Pustejovsky 2015). Zero where
     the mean is singular.
     """
     q = len(rows)
@@ -148,7 +150,7 @@ def _wishart_df(parts: Contributions, rows: Array) -> float:
     mean = squares.sum(axis=0) - np.tensordot(slopes, slopes, axes=([0, 2], [0, 2]))
     values, vectors = np.linalg.eigh(mean)
     if not values[0] > GONE * float(np.sum(rows**2) / q):
-        return math.nan
+        return 0.0
     root = (vectors / np.sqrt(values)) @ vectors.T
     slopes, squares = root @ slopes, root @ squares @ root
     # Scores of clusters j and k, rows s and t, have covariance (j = k) squares_jst - slopes_js' slopes_kt.
@@ -207,7 +209,7 @@ def _build(m: FittedModel, kind: str, clusters: _Clusters) -> RobustApproximatio
     lone = np.einsum("ap,pq,aq->a", parts.basis, mean, parts.basis) <= GONE * np.sum(parts.basis**2, axis=1)
     if lone.any():
         names = [name for name, gone in zip(m.fixef.names, lone, strict=True) if gone]
-        warn("MW-W15", columns=names, cluster=clusters.label, stacklevel=5)
+        warn("MW-W15", columns=names, cluster=clusters.label, stacklevel=6)
     half = parts.basis @ parts.scores.T
     covariance = factor * (half @ half.T)
     covariance.setflags(write=False)
