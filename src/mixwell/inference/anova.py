@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,7 @@ from mixwell.inference.wald import (
     Ddf,
     Information,
     approximation,
+    check_degrees,
     independent,
     joint,
 )
@@ -176,11 +177,7 @@ def chosen_approximation(
     m: FittedModel, ddf: Ddf, information: Information, vcov: str, cluster: Any, *, chisq: bool = False
 ) -> Approximation:
     """Return the approximation that the options of `anova` and `test` ask for; refuse those that clash."""
-    choice("ddf", ddf, get_args(Ddf))
-    choice("information", information, get_args(Information))
-    if information != "expected" and ddf != "kenward-roger":
-        advice = "Only Kenward-Roger's method uses the information: add ddf='kenward-roger', or leave it out."
-        raise error("MW-A31", option=f"information={information!r}", other=f"ddf={ddf!r}", advice=advice)
+    check_degrees(ddf, information)
     if chisq and ddf not in ("satterthwaite", "normal"):
         advice = "The chi-square test has no denominator degrees of freedom: leave ddf out."
         raise error("MW-A31", option=f"ddf={ddf!r}", other="test='chisq'", advice=advice)

@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mixwell.design.columns import Coding
+from mixwell.errors import error
 
 if TYPE_CHECKING:
     from mixwell.design import Design
@@ -94,6 +95,7 @@ def estimable(design: Design, kept: Sequence[int]) -> Estimable:
 
     factors = _spanning(design, variables)
     codes = {expr: np.argmax(read(expr, full=True), axis=1) for expr in factors}
+    _refuse_changed(design, factors, codes)
     others = [key for key in variables if key[0] not in factors]
     width = {(expr, full): len(encoder.columns(expr, full=full).columns) for expr, full in others}
     products = [
@@ -145,6 +147,18 @@ def independent_rows(functions: Array, among: Positions) -> Positions:
             basis[len(found)] = rest / size
             found.append(at)
     return np.array(found, dtype=np.intp)
+
+
+def _refuse_changed(design: Design, factors: dict[Expr, Coding], codes: dict[Expr, Positions]) -> None:
+    """Check that the table, which is read again for its cells, is still the one that was fitted."""
+    for at, planned in enumerate(design.recipe.fixed_plan, start=1):
+        if not all(expr in factors for expr, _ in planned):
+            continue
+        tables = [np.eye(len(factors[e].levels)) if full else factors[e].matrix for e, full in planned]
+        columns = reduce(_products, [t[codes[e]] for t, (e, _) in zip(tables, planned, strict=True)])
+        fitted = [column for column, term in zip(design.columns, design.assign, strict=True) if term == at]
+        if any(b is None or not np.array_equal(a, b) for a, b in zip(columns.T, fitted, strict=True)):
+            raise error("MW-A38", column=design.term_labels[at - 1])
 
 
 def _spanning(design: Design, variables: Sequence[Key]) -> dict[Expr, Coding]:
