@@ -142,8 +142,10 @@ def test_b08_rank_deficient(sleep: dict[str, Any], z: Any, named: str) -> None:
     assert m.sigma == pytest.approx(without.sigma, rel=1e-9)
     np.testing.assert_allclose(np.asarray(m.fixef), np.asarray(without.fixef), rtol=1e-9)
     assert m.certificate().passed
-    new = {"x": [1.0, 2.0], "z": [5.0, 7.0], "Subject": ["308", "309"]}
+    new = {"x": [1.0, 2.0], "z": z(np.array([1.0, 2.0])), "Subject": ["308", "309"]}
     np.testing.assert_allclose(m.predict(new), without.predict(new), rtol=1e-9)
+    with pytest.warns(MixwellWarning, match="MW-P13"):
+        assert np.isnan(m.predict(new | {"z": [50.0, 70.0]})).all()
 
 
 def test_b08_the_later_column_goes(sleep: dict[str, Any]) -> None:

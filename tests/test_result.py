@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose
-from scipy.stats import t as student
 from oracle import Oracle, OracleTerm
+from scipy.stats import t as student
 
 import mixwell as mw
 from mixwell import MixwellError, MixwellWarning

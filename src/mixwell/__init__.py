@@ -16,23 +16,31 @@ if TYPE_CHECKING:
     from mixwell.errors import MixwellError, MixwellWarning
     from mixwell.fitted.result import FittedModel
     from mixwell.fitted.values import NamedVector, VarCorr
+    from mixwell.inference.anova import Anova
     from mixwell.inference.certificate import Certificate
     from mixwell.inference.compare import Comparison, compare
+    from mixwell.inference.description import RePCA
+    from mixwell.inference.influence import Influence
+    from mixwell.inference.linear_tests import HypothesisTest
     from mixwell.models import fit, glm, glmer, lm, lmer
     from mixwell.options import Control
     from mixwell.resampling.bootstrap import Bootstrap
     from mixwell.resampling.permutation import PermutationTest
 
 __all__ = [
+    "Anova",
     "Bootstrap",
     "Certificate",
     "Comparison",
     "Control",
     "FittedModel",
+    "HypothesisTest",
+    "Influence",
     "MixwellError",
     "MixwellWarning",
     "NamedVector",
     "PermutationTest",
+    "RePCA",
     "VarCorr",
     "__version__",
     "compare",
@@ -46,15 +54,19 @@ __all__ = [
 
 # Where each public name lives: importing the package costs nothing until one of them is used.
 _HOME = {
+    "Anova": "inference.anova",
     "Bootstrap": "resampling.bootstrap",
     "Certificate": "inference.certificate",
     "Comparison": "inference.compare",
     "Control": "options",
     "FittedModel": "fitted.result",
+    "HypothesisTest": "inference.linear_tests",
+    "Influence": "inference.influence",
     "MixwellError": "errors",
     "MixwellWarning": "errors",
     "NamedVector": "fitted.values",
     "PermutationTest": "resampling.permutation",
+    "RePCA": "inference.description",
     "VarCorr": "fitted.values",
     "compare": "inference.compare",
     "fit": "models",

@@ -406,7 +406,12 @@ MESSAGES |= {
     "MW-A26": Message(
         "there is no coefficient '{name}'",
         "Coefficients: {available}.  {suggestion}",
-        {"name": "conB", "available": ["(Intercept)", "condB", "condC"], "text": "conB = condC", "span": (0, 4)},
+        {
+            "name": "conB",
+            "available": ["(Intercept)", "condB", "condC"],
+            "text": "conB = condC",
+            "span": (0, 4),
+        },
     ),
     "MW-A27": Message(
         "not a linear hypothesis about the coefficients: {reason}",
@@ -444,8 +449,43 @@ MESSAGES |= {
     ),
     "MW-A32": Message(
         "test() got {given} where it needs hypotheses",
-        'Pass texts, "x = z", a dict {{"x": 1, "z": -1}}, or a matrix with a column per coefficient.',
+        'Pass texts, "x = z", a dict such as dict(x=1, z=-1), or a matrix with a column per coefficient.',
         {"given": "nothing"},
+    ),
+    "MW-A33": Message(
+        "{kind} needs clusters, and a model without random effects has none of its own",
+        'Name a column, cluster="school", or pass one value per row; a different value for every row guards against '
+        "unequal variances alone.",
+        {"kind": "CR2"},
+    ),
+    "MW-A34": Message(
+        "the clusters ({cluster}) cannot be used: {reason}",
+        "Clusters are a grouping factor, a column of the data, or one value per row; two of them or more.",
+        {"cluster": "school", "reason": "there is only one"},
+    ),
+    "MW-A35": Message(
+        "random effects of {groups} reach across the clusters ({cluster}), which are then not independent",
+        "{advice}",
+        {
+            "groups": ["item"],
+            "cluster": "subject",
+            "advice": "Take clusters that hold each level as a whole.",
+        },
+    ),
+    "MW-A36": Message(
+        "CR1p divides by clusters less coefficients, but there are {clusters} clusters and {p} coefficients",
+        'Use "CR2".',
+        {"clusters": 4, "p": 5},
+    ),
+    "MW-A37": Message(
+        "there is no grouping factor or column '{name}' to cluster by",
+        "Available: {available}.  {suggestion}",
+        {"name": "Subjct", "available": ["Subject", "Reaction", "Days"]},
+    ),
+    "MW-A38": Message(
+        "the table has changed since the fit: '{column}' no longer gives the columns that were fitted",
+        "Fit again (m.update()), or keep the table as it was.",
+        {"column": "cond"},
     ),
     "MW-A42": Message(
         "the models are not nested, so there is no likelihood-ratio test: {reason}",
@@ -472,9 +512,12 @@ MESSAGES |= {
     ),
     "MW-A53": Message(
         "{purpose} needs clusters that are independent of one another, but the grouping factors are crossed: {groups}",
-        "Choose the clusters, as in group='{example}': the levels of the others then stay what they are. "
-        "kind='parametric' and kind='residual' resample all factors.",
-        {"purpose": "kind='case'", "groups": ["subject", "item"], "example": "subject"},
+        "{advice}",
+        {
+            "purpose": "kind='case'",
+            "groups": ["subject", "item"],
+            "advice": "Choose the clusters, as in group='subject', or use kind='parametric'.",
+        },
     ),
     "MW-A54": Message(
         "'{name}' does not cut the rows into clusters: {reason}",
@@ -514,6 +557,11 @@ MESSAGES |= {
             "reason": "it has random slopes over the crossed factors subject and item",
             "advice": "Use m.anova(ddf='kenward-roger') or m.bootstrap().",
         },
+    ),
+    "MW-A61": Message(
+        "{owner} describes random effects, but '{formula}' has none",
+        "r2() and variance_partition() serve models without random effects, too.",
+        {"owner": "icc()", "formula": "y ~ 1 + x"},
     ),
     "MW-A15": Message(
         "this fit has no REML criterion: it was fitted by ML",
@@ -727,6 +775,46 @@ MESSAGES |= {
         "To predict such rows without random effects use new_levels='population'.",
         {"column": "Subject", "group": "Subject", "row": 3},
     ),
+    "MW-P13": Message(
+        "{count} of {n} rows cannot be predicted and are NaN (the first is row {row}, counted from 0)",
+        "They need a coefficient of '{column}', which the fitted data could not tell from other columns.",
+        {"count": 2, "n": 10, "row": 3, "column": "f2:g3"},
+    ),
+    "MW-P14": Message(
+        "re names '{name}', which is no random-effects term of this model",
+        "Terms and grouping factors: {available}.  {suggestion}",
+        {"name": "subject", "available": ["Subject", "(1 + Days | Subject)"]},
+    ),
+    "MW-P15": Message(
+        "fixed=True needs joint=True",
+        "With the fixed effects taken as known there is no covariance with them.",
+        {},
+    ),
+    "MW-P16": Message(
+        "weights of rows to predict must be positive: '{weights}' is {value} in row {row} (counted from 0)",
+        "The residual variance of a row is sigma^2 over its weight.",
+        {"weights": "w", "value": 0.0, "row": 3},
+    ),
+    "MW-P17": Message(
+        "the fit has weights, the new rows have none: their residual variance is that of weight one",
+        "To use weights, fit with weights='column' and put this column into the new data.",
+        {},
+    ),
+    "MW-P18": Message(
+        "{option} was given, but nothing that needs it",
+        "It belongs to interval='confidence' or 'prediction' (include also to se=True).",
+        {"option": "include"},
+    ),
+    "MW-P20": Message(
+        "new_levels={given!r} needs re='conditional'",
+        "With re='new' the random effects of every level are drawn, fitted or not.",
+        {"given": "sample"},
+    ),
+    "MW-P19": Message(
+        "Kenward-Roger is for intervals of fixed effects, not for uncertainty from {sources}",
+        "Use ddf='satterthwaite', or re='population' with interval='confidence'.",
+        {"sources": ["fixed", "random"]},
+    ),
 }
 
 # --- W: notes and warnings ---
@@ -782,6 +870,12 @@ MESSAGES |= {
             "reason": "the fixed part of one does not hold 'x' of the other",
         },
     ),
+    "MW-W10": Message(
+        "{large} has a lower likelihood than {small}, which is a special case of it (by {lower} in -2 log)",
+        "Its search ended in a local optimum: look at its certificate, or refit it with another "
+        "Control(start=...). The test counts the difference as zero.",
+        {"large": "y ~ x + (x | g)", "small": "y ~ x + (1 | g)", "lower": "1.2"},
+    ),
     "MW-W09": Message(
         "Fitted by REML and refitted by ML for this comparison: {models}; {reason}.",
         "",
@@ -789,6 +883,12 @@ MESSAGES |= {
             "models": ["y ~ x + (1 | g)"],
             "reason": "the fixed effects differ, and REML criteria are then of different data",
         },
+    ),
+    "MW-W15": Message(
+        "One cluster ({cluster}) alone determines {columns}, so there is no robust variance of it.",
+        "Its robust standard error is zero and means nothing; tests and intervals of it are missing. Use the model's "
+        "own standard error.",
+        {"columns": ["'schoolB'"], "cluster": "school"},
     ),
 }
 

@@ -251,7 +251,7 @@ class Structured:
 
 def _triangle(rows: Array) -> Array:
     """Lower triangular (k, k) factor of rows rows', with a non-negative diagonal."""
-    upper = np.linalg.qr(rows.T, mode="r")
+    upper: Array = np.linalg.qr(rows.T).R
     signs = np.where(np.diag(upper) < 0, -1.0, 1.0)
     return np.asarray((upper * signs[:, None]).T)
 

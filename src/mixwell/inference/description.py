@@ -41,9 +41,18 @@ class _Parts:
 
 
 def _parts(m: FittedModel) -> _Parts:
-    linear = m._fixed_part if m.design.offset is None else m._fixed_part - m.design.offset
-    sigma2 = float(m.solution.sigma2)
-    return _Parts(float(np.var(linear, ddof=1)), sigma2 * _mean_variances(m.design.random, m.lambdas), sigma2)
+    linear, sigma2 = _linear(m), float(m.solution.sigma2)
+    # Less the first value, so that a constant has a variance of zero and nothing else.
+    return _Parts(
+        float(np.var(linear - linear[0], ddof=1)),
+        sigma2 * _mean_variances(m.design.random, m.lambdas),
+        sigma2,
+    )
+
+
+def _linear(m: FittedModel) -> Array:
+    """X beta without the offset, shape (n,)."""
+    return m._fixed_part if m.design.offset is None else m._fixed_part - m.design.offset
 
 
 def _mean_variances(terms: tuple[RandomDesign, ...], lambdas: tuple[Array, ...]) -> Array:
@@ -84,7 +93,8 @@ def r2(m: FittedModel, *, by_group: bool = False) -> NamedVector:
         Of a mixed model "marginal", explained by the fixed effects, and "conditional", by the fixed and the
         random effects together (Nakagawa, Johnson and Schielzeth 2017). Of a model without random effects
         "r2" and "adjusted", as in R's summary.lm; without an intercept they compare with zero, not with the
-        mean. By group: "residual", then the grouping factors.
+        mean, and an offset is subtracted from the response first. By group: "residual", then the grouping
+        factors.
 
     Notes
     -----
@@ -112,7 +122,7 @@ def _classical(m: FittedModel) -> NamedVector:
     """R2 and adjusted R2 of least squares; an offset is no part of what is explained."""
     n, p = m.nobs, len(m.kept)
     weights = np.ones(n) if m.design.weights is None else m.design.weights
-    linear = m._fixed_part if m.design.offset is None else m._fixed_part - m.design.offset
+    linear = _linear(m)
     if m.formula.intercept:
         linear = linear - np.average(linear, weights=weights)
     mss, rss = float(weights @ linear**2), float(weights @ m.resid() ** 2)

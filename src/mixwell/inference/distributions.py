@@ -18,7 +18,7 @@ def t_two_sided(statistic: Any, df: Any) -> Array:
     from scipy.special import ndtr, stdtr  # noqa: PLC0415
 
     t, df = np.broadcast_arrays(-np.abs(np.asarray(statistic, dtype=float)), np.asarray(df, dtype=float))
-    finite = np.isfinite(df)
+    finite = ~np.isinf(df)  # NaN stays NaN
     return np.asarray(2.0 * np.where(finite, stdtr(np.where(finite, df, 1.0), t), ndtr(t)))
 
 
@@ -27,7 +27,7 @@ def t_quantile(probability: Any, df: Any) -> Array:
     from scipy.special import ndtri, stdtrit  # noqa: PLC0415
 
     p, df = np.broadcast_arrays(np.asarray(probability, dtype=float), np.asarray(df, dtype=float))
-    finite = np.isfinite(df)
+    finite = ~np.isinf(df)  # NaN stays NaN
     return np.asarray(np.where(finite, stdtrit(np.where(finite, df, 1.0), p), ndtri(p)))
 
 
@@ -47,7 +47,7 @@ def f_tail(statistic: Any, num_df: Any, den_df: Any) -> Array:
         np.asarray(num_df, dtype=float),
         np.asarray(den_df, dtype=float),
     )
-    finite = np.isfinite(d2)
+    finite = ~np.isinf(d2)
     return np.asarray(np.where(finite, fdtrc(d1, np.where(finite, d2, 1.0), f), chdtrc(d1, d1 * f)))
 
 

@@ -10,10 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mixwell.errors import error, warn
+from mixwell.inference.anova import chosen_approximation
 from mixwell.inference.coordinates import Target, covariance_targets, values_of
 from mixwell.inference.distributions import chi2_quantile, normal_quantile
 from mixwell.inference.profile import profile, wanted_parameters
-from mixwell.inference.wald import Approximation, Ddf, Information, approximation, separate
+from mixwell.inference.wald import Ddf, Information, separate
 from mixwell.options import checked, choice
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ def confint(
     cluster: Any = None,
     n: int = 1000,
     seed: int | None = None,
-    kind: str = "parametric",
+    kind: Literal["parametric", "residual", "case", "wild"] = "parametric",
 ) -> Any:
     """Return confidence intervals, one row a parameter.
 
@@ -54,7 +55,7 @@ def confint(
         errors, for standard deviations on the log scale and for correlations on the scale of atanh.
         "satterthwaite", "kenward-roger", "residual": coefficients with t quantiles; standard deviations and
         sigma from scaled chi-square distributions (Satterthwaite 1946), correlations as with "wald".
-        "bootstrap": percentiles of `bootstrap(n, kind=kind, seed=seed)`.
+        "bootstrap": percentiles of `bootstrap(n, kind=kind, seed=seed)`; "wild" has coefficients only.
     information
         With "kenward-roger": "expected" or "observed".
     vcov, cluster
@@ -72,7 +73,7 @@ def confint(
     ------
     MixwellError
         MW-A48 for an unknown parameter, MW-A49 for a level that is not between 0 and 1, MW-A02 for another
-        method.
+        method, MW-A31 for options that clash.
 
     Examples
     --------
@@ -87,8 +88,14 @@ def confint(
     choice("method", method, get_args(Method))
     if isinstance(level, bool) or not isinstance(level, (int, float)) or not 0.0 < level < 1.0:
         raise error("MW-A49", given=level)
+    if method in ("profile", "bootstrap") and (vcov != "model" or cluster is not None):
+        given = f"vcov={vcov!r}" if vcov != "model" else "cluster="
+        advice = "Robust standard errors go with method='satterthwaite' or 'wald'."
+        raise error("MW-A31", option=given, other=f"method={method!r}", advice=advice)
     targets = covariance_targets(m.design.random)
     fixed = list(m.fixef.names)
+    if method == "bootstrap" and kind == "wild" and parameters is None:
+        parameters = "fixed"  # random signs leave squares, and so variances, as they are
     names = wanted_parameters(parameters, fixed, [target.name for target in targets])
     estimates = np.concatenate([m.fixef.values, values_of(targets, m.lambdas, m.sigma)])
     everything = [*fixed, *(target.name for target in targets)]
@@ -100,7 +107,7 @@ def confint(
         lower, upper = drawn.limits(names, level)
     else:
         ddf: Ddf = "normal" if method == "wald" else method
-        by = _approximation(m, ddf, information, vcov, cluster)
+        by = chosen_approximation(m, ddf, information, vcov, cluster)
         low, high = separate(by, m.fixef.values, np.eye(len(m.kept))).interval(level)
         more = _covariance_limits(m, targets, level, log_scale=method == "wald")
         lower, upper = np.append(low, more[0])[at], np.append(high, more[1])[at]
@@ -117,16 +124,6 @@ def _profiled(m: FittedModel, names: list[str], level: float) -> tuple[Array, Ar
         if math.isnan(low) or (low <= bounds[0] and high >= bounds[1]):
             warn("MW-W21", name=name, stacklevel=5)
     return limits[:, 0], limits[:, 1]
-
-
-def _approximation(
-    m: FittedModel, ddf: Ddf, information: Information, vcov: str, cluster: Any
-) -> Approximation:
-    if vcov == "model":
-        return approximation(m, ddf, information)
-    from mixwell.inference.robust import robust  # noqa: PLC0415
-
-    return robust(m, vcov, cluster)
 
 
 def _covariance_limits(

@@ -40,16 +40,19 @@ class KenwardRoger:
 
     Attributes
     ----------
-    vcov, unadjusted
-        Phi_A and Phi, shape (p, p).
-    products
-        Phi P_i Phi, shape (T, p, p).
+    vcov
+        Phi_A, shape (p, p).
+    basis
+        Basis of X, (p, p), of the next two.
+    unadjusted, products
+        Phi (p, p), and Phi P_i Phi, shape (T, p, p).
     covariance
         W, covariance of the covariance parameters, shape (T, T).
     """
 
     name: str
     vcov: Array
+    basis: Array
     unadjusted: Array
     products: Array
     covariance: Array
@@ -69,7 +72,7 @@ class KenwardRoger:
 
     def _moments(self, rows: Array) -> tuple[float, float]:
         """Denominator df and scale of F for independent rows (q, p): their equations 5 to 8."""
-        q = len(rows)
+        q, rows = len(rows), rows @ self.basis
         theta = rows.T @ np.linalg.solve(rows @ self.unadjusted @ rows.T, rows)
         each = np.einsum("pq,tqs->tps", theta, self.products)
         traces = np.einsum("tpp->t", each)
@@ -103,8 +106,7 @@ def kenward_roger(m: FittedModel, information: Information) -> KenwardRoger:
     if s.xvvx is None:
         raise error("MW-A21", q=m.problem.q)
     n = len(directions)
-    unscaled = np.asarray(m.solution.vcov_unscaled)
-    xhx = np.asarray(m.solution.schur)
+    unscaled, xhx = s.phi, s.xhx
     nu = float(m.nobs - len(m.kept))
 
     # Rows and columns: the directions, then H.
@@ -137,7 +139,8 @@ def kenward_roger(m: FittedModel, information: Information) -> KenwardRoger:
     adjusted = unscaled + 2.0 * unscaled @ (0.5 * (inner + inner.T)) @ unscaled
     sigma2 = m.solution.sigma2
     products = -sigma2 * (unscaled @ xvx @ unscaled)
-    return KenwardRoger(name, sigma2 * adjusted, m.vcov(), products, w)
+    vcov = sigma2 * (s.basis @ adjusted @ s.basis.T)
+    return KenwardRoger(name, vcov, s.basis, sigma2 * unscaled, products, w)
 
 
 def _bordered(inner: Array, edge: Array, corner: float) -> Array:

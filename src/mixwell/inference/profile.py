@@ -375,7 +375,7 @@ def _covariance_solver(
     def solve(value: float, start: Array) -> tuple[float, Array, Array]:
         f, x = search(value, start)
         if np.any(x[positive] == 0.0) and start is not centre:
-            # Beside a correlation, a standard deviation of zero can be a second optimum: look from the fit too.
+            # Beside a correlation a standard deviation of zero can be a second optimum: start at the fit too.
             f, x = min((f, x), search(value, centre), key=lambda found: found[0])
         return f, x, everything(*coordinates.theta(x))
 

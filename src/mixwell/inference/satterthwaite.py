@@ -37,20 +37,25 @@ class Satterthwaite:
     ----------
     vcov
         Shape (p, p).
+    basis, working
+        Basis of X in which derivatives are taken, (p, p), and the covariance there.
     gradient
-        d vcov / d(theta, sigma), shape (T + 1, p, p).
+        d working / d(theta, sigma), shape (T + 1, p, p).
     covariance
         Of (theta, sigma), shape (T + 1, T + 1); zero for parameters on the boundary.
     """
 
     name: str
     vcov: Array
+    basis: Array
+    working: Array
     gradient: Array
     covariance: Array
 
     def df(self, rows: Array) -> Array:
         """Degrees of freedom of each row of L (r, p)."""
-        variance = np.einsum("rp,pq,rq->r", rows, self.vcov, rows)
+        rows = rows @ self.basis
+        variance = np.einsum("rp,pq,rq->r", rows, self.working, rows)
         slopes = np.einsum("rp,tpq,rq->rt", rows, self.gradient, rows)
         spread = np.einsum("rs,st,rt->r", slopes, self.covariance, slopes)
         with np.errstate(divide="ignore", invalid="ignore"):
@@ -86,7 +91,7 @@ def satterthwaite(m: FittedModel) -> Satterthwaite:
     hessian[~free] = 0.0
     hessian[:, ~free] = 0.0
 
-    unscaled = np.asarray(m.solution.vcov_unscaled)
-    gradient = np.concatenate([sigma**2 * (unscaled @ s.xvx @ unscaled), 2.0 * sigma * unscaled[None]])
+    gradient = np.concatenate([sigma**2 * (s.phi @ s.xvx @ s.phi), 2.0 * sigma * s.phi[None]])
     name = "Satterthwaite" if s.exact else "Satterthwaite, average information"
-    return Satterthwaite(name, m.vcov(), gradient, 2.0 * inverse_information(hessian))
+    covariance = 2.0 * inverse_information(hessian)
+    return Satterthwaite(name, m.vcov(), s.basis, sigma**2 * s.phi, gradient, covariance)

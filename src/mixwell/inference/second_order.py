@@ -43,10 +43,13 @@ class SecondOrder:
         tr(P V_i) and e'V_i e / sigma^2, shape (T,).
     trace, quadratic
         tr(P V_i P V_j) and e'V_i P V_j e / sigma^2, shape (T, T).
-    xvx
-        X'H^-1 V_i H^-1 X, shape (T, p, p).
+    xvx, xhx, phi
+        X'H^-1 V_i H^-1 X, shape (T, p, p), X'H^-1 X and its inverse, (p, p), all in the core's working basis
+        of X, in which covariates far from zero keep their digits.
+    basis
+        That basis, (p, p): a combination l'beta has the weights l'basis in it.
     xvvx
-        X'H^-1 V_i H^-1 V_j H^-1 X, shape (T, T, p, p), if asked for.
+        X'H^-1 V_i H^-1 V_j H^-1 X, shape (T, T, p, p), in that basis, if asked for.
     exact
         Whether `trace` is exact; otherwise it is the quadratic form, which has the same expectation.
     """
@@ -58,6 +61,9 @@ class SecondOrder:
     trace: Array
     quadratic: Array
     xvx: Array
+    xhx: Array
+    phi: Array
+    basis: Array
     xvvx: Array | None
     exact: bool
 
@@ -83,6 +89,9 @@ def second_order(m: FittedModel, directions: Sequence[Direction], *, full: bool 
         trace=quadratic if traces is None else traces[0],
         quadratic=quadratic,
         xvx=moments["xvx"],
+        xhx=moments["xhx"],
+        phi=moments["phi"],
+        basis=m.problem.basis,
         xvvx=None if traces is None or not full else traces[1],
         exact=traces is not None,
     )

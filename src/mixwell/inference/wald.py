@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Literal, Protocol, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from mixwell.errors import error
 from mixwell.inference.distributions import f_tail, t_quantile, t_two_sided
 from mixwell.options import choice
 
@@ -116,14 +117,23 @@ def approximation(
     Raises
     ------
     MixwellError
-        MW-A02 for another name of a method, MW-A20 for Kenward-Roger on an ML fit.
+        MW-A02 for another name of a method, MW-A31 for an information that the method does not use,
+        MW-A20 for Kenward-Roger on an ML fit.
     """
-    choice("ddf", ddf, get_args(Ddf))
-    choice("information", information, get_args(Information))
+    check_degrees(ddf, information)
     key = (ddf, information if ddf == "kenward-roger" else "")
     if key not in m.approximations:
         m.approximations[key] = _build(m, ddf, information)
     return m.approximations[key]
+
+
+def check_degrees(ddf: str, information: str) -> None:
+    """Refuse names that do not exist, and an information that would not be used."""
+    choice("ddf", ddf, get_args(Ddf))
+    choice("information", information, get_args(Information))
+    if information != "expected" and ddf != "kenward-roger":
+        advice = "Only Kenward-Roger's method uses the information: add ddf='kenward-roger', or leave it out."
+        raise error("MW-A31", option=f"information={information!r}", other=f"ddf={ddf!r}", advice=advice)
 
 
 def _build(m: FittedModel, ddf: Ddf, information: Information) -> Approximation:
