@@ -24,6 +24,17 @@ if TYPE_CHECKING:
     from mixwell.inference.linear_tests import HypothesisTest
     from mixwell.models import fit, glm, glmer, lm, lmer
     from mixwell.options import Control
+    from mixwell.planning import (
+        MinimumEffect,
+        Plan,
+        Power,
+        PowerCurve,
+        crossed,
+        minimum_effect,
+        nested,
+        power,
+        power_curve,
+    )
     from mixwell.resampling.bootstrap import Bootstrap
     from mixwell.resampling.permutation import PermutationTest
 
@@ -36,20 +47,29 @@ __all__ = [
     "FittedModel",
     "HypothesisTest",
     "Influence",
+    "MinimumEffect",
     "MixwellError",
     "MixwellWarning",
     "NamedVector",
     "PermutationTest",
+    "Plan",
+    "Power",
+    "PowerCurve",
     "RePCA",
     "VarCorr",
     "__version__",
     "compare",
+    "crossed",
     "data",
     "fit",
     "glm",
     "glmer",
     "lm",
     "lmer",
+    "minimum_effect",
+    "nested",
+    "power",
+    "power_curve",
 ]
 
 # Where each public name lives: importing the package costs nothing until one of them is used.
@@ -62,18 +82,27 @@ _HOME = {
     "FittedModel": "fitted.result",
     "HypothesisTest": "inference.linear_tests",
     "Influence": "inference.influence",
+    "MinimumEffect": "planning",
     "MixwellError": "errors",
     "MixwellWarning": "errors",
     "NamedVector": "fitted.values",
     "PermutationTest": "resampling.permutation",
+    "Plan": "planning",
+    "Power": "planning",
+    "PowerCurve": "planning",
     "RePCA": "inference.description",
     "VarCorr": "fitted.values",
     "compare": "inference.compare",
+    "crossed": "planning",
     "fit": "models",
     "glm": "models",
     "glmer": "models",
     "lm": "models",
     "lmer": "models",
+    "minimum_effect": "planning",
+    "nested": "planning",
+    "power": "planning",
+    "power_curve": "planning",
 }
 
 

@@ -563,6 +563,41 @@ MESSAGES |= {
         "r2() and variance_partition() serve models without random effects, too.",
         {"owner": "icc()", "formula": "y ~ 1 + x"},
     ),
+    "MW-A67": Message(
+        "there is no {what} '{name}'",
+        "There are: {available}.  {suggestion}",
+        {"what": "coefficient", "name": "condB", "available": ["(Intercept)", "condb"]},
+    ),
+    "MW-A68": Message(
+        "the number of units of {name} must be a positive whole number, got {given}",
+        "Write it as a number, for example subject=30.",
+        {"name": "'subject'", "given": "2.5"},
+    ),
+    "MW-A69": Message(
+        "cannot read the predictor '{name}' of the plan: {reason}",
+        'Write within=dict(cond=["a", "b"]) and between=dict(group=("subject", ["a", "b"])).',
+        {"name": "cond", "reason": "its values must be a list"},
+    ),
+    "MW-A70": Message(
+        "{what} does not say: {missing}",
+        "Nothing is assumed silently: write a number for each, zero too, as in {example}.",
+        {"what": "effects", "missing": ["condb"], "example": "'condb': 0.0"},
+    ),
+    "MW-A71": Message(
+        "{what} cannot be used: {reason}",
+        "Standard deviations are zero or positive, correlations lie between -1 and 1 and fit together.",
+        {"what": "sd['subject']", "reason": "it must be at least zero"},
+    ),
+    "MW-A72": Message(
+        "a level or a power must be between 0 and 1, got {given!r}",
+        "Write alpha=0.05, power=0.8 (more than alpha).",
+        {"given": 80},
+    ),
+    "MW-A73": Message(
+        "a curve needs a plan that can be made larger, got {given}",
+        "Make the design with mw.crossed(subject=30, ...) or mw.nested(school=20, ...).",
+        {"given": "DataFrame"},
+    ),
     "MW-A15": Message(
         "this fit has no REML criterion: it was fitted by ML",
         "Use m.deviance, or m.update(method='REML').",

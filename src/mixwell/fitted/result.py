@@ -33,6 +33,7 @@ from mixwell.inference.diagnosis import (
     dropped_columns,
 )
 from mixwell.options import Control, Method, checked, choice
+from mixwell.planning.power import model_power
 from mixwell.resampling import bootstrap, permutation
 
 if TYPE_CHECKING:
@@ -453,6 +454,7 @@ class FittedModel:
     ranova = ranova.ranova
     profile = profile.profile
     bootstrap = bootstrap.bootstrap
+    power = model_power
     permutation_test = permutation.permutation_test
     confint = intervals.confint
 
