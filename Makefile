@@ -28,6 +28,7 @@ build: $(VENV)/.built
 # Against lme4 (if R is there) and glmm, in one run; see bench/README.md.
 bench: $(VENV)/.test
 	$(BIN)/python bench/run.py
+	$(BIN)/python bench/inference.py
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)

@@ -50,7 +50,7 @@ def main() -> None:
             "sleepstudy: Kenward-Roger's table of coefficients",
             lambda m: m.tidy(ddf="kenward-roger"),
         ),
-        "influence": ("sleepstudy: refits without each subject", lambda m: m.influence("Subject").clusters),
+        "influence": ("sleepstudy: refits without each subject", lambda m: m.influence("Subject").table()),
     }
     print("| task | R | mixwell | R / mixwell |\n|---|---|---|---|")
     for name, (title, task) in tasks.items():
