@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from typing import TYPE_CHECKING, Any
@@ -13,22 +13,33 @@ from numpy.typing import NDArray
 from mixwell.errors import error
 from mixwell.fitted.text import Block, html, number, text
 from mixwell.formula import Formula
+from mixwell.inference.distributions import f_tail, normal_quantile, t_quantile
+from mixwell.inference.wald import check_degrees
 from mixwell.options import Method, checked
 from mixwell.planning.plan import Plan
-from mixwell.planning.power import Hypothesis, Power, approximate_power, power, simulate_power, tested
+from mixwell.planning.power import (
+    Power,
+    approximate_power,
+    check_level,
+    count_of,
+    power,
+    simulate_power,
+    tested,
+)
 from mixwell.planning.truth import assume
-from mixwell.resampling import engine, simulate
+from mixwell.resampling import simulate
 
 if TYPE_CHECKING:
     from mixwell.fitted.result import FittedModel
     from mixwell.inference.wald import Ddf
+    from mixwell.planning.experiments import Kind
 
 __all__ = ["MinimumEffect", "PowerCurve", "minimum_effect", "power_curve"]
 
 Array = NDArray[np.float64]
 
-_ROUNDS = 12  # simulated rounds of the search for an effect
-_CLOSE = 0.005  # of power
+_CLOSE = 1e-9  # of power, in the search without simulation
+_ROUNDS = 200
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -96,20 +107,26 @@ class MinimumEffect:
     ----------
     coefficient, effect
         Which, and how large it must be.
+    interval
+        95 % interval of the effect for the error of the simulation; NaN without one.
     approximate
-        The effect according to the noncentral t distribution, where the search began.
+        The effect according to the noncentral t distribution.
     at
         The `Power` at the effect.
     """
 
     coefficient: str
     effect: float
+    interval: tuple[float, float]
     approximate: float
     at: Power
 
     def __repr__(self) -> str:
-        reached = self.at.power[0] if self.at.n_sim else self.at.approximate[0]
-        return f"{self.coefficient} = {number(self.effect)} is found with power {reached:.3f}"
+        found = f"{self.coefficient} = {number(self.effect)} is found with power "
+        if not self.at.n_sim:
+            return f"{found}{self.at.approximate[0]:.3f} (not simulated)"
+        low, high = (number(limit) for limit in self.interval)
+        return f"{found}{self.at.power[0]:.3f} (95 % of simulations would say {low} to {high})"
 
 
 @checked
@@ -125,6 +142,7 @@ def power_curve(
     terms: str | Sequence[str] | None = None,
     n_sim: int = 1000,
     alpha: float = 0.05,
+    test: Kind = "wald",
     ddf: Ddf = "satterthwaite",
     method: Method = "REML",
     contrasts: Any = None,
@@ -139,7 +157,7 @@ def power_curve(
         A plan (`crossed`, `nested`); a table cannot be made larger.
     over
         Numbers of units by factor, {"subject": [20, 40], "item": [10, 20]}: all combinations.
-    formula, effects, sd, sigma, cor, terms, n_sim, alpha, ddf, method, contrasts, seed, progress
+    formula, effects, sd, sigma, cor, terms, n_sim, alpha, test, ddf, method, contrasts, seed, progress
         As for `power`; every size uses the same seed.
 
     Returns
@@ -169,8 +187,9 @@ def power_curve(
     """
     if not isinstance(design, Plan):
         raise error("MW-A73", given=type(design).__name__)
-    if not over:
-        raise error("MW-A07", option="over", expected="numbers of units by factor", given=over)
+    if not isinstance(over, Mapping) or not over or not all(_is_list(each) for each in over.values()):
+        expected = "lists of numbers of units by factor, as in {'subject': [20, 40]}"
+        raise error("MW-A07", option="over", expected=expected, given=over)
     key = simulate.seed_of(seed)
     sizes = [dict(zip(over, each, strict=True)) for each in product(*over.values())]
     points = [
@@ -184,6 +203,7 @@ def power_curve(
             terms=terms,
             n_sim=n_sim,
             alpha=alpha,
+            test=test,
             ddf=ddf,
             method=method,
             contrasts=contrasts,
@@ -212,8 +232,12 @@ def minimum_effect(
     method: Method = "REML",
     contrasts: Any = None,
     seed: int | None = None,
+    progress: bool = True,
 ) -> MinimumEffect:
-    """Find the smallest value of a coefficient that a plan finds with a given power.
+    """Find the smallest positive value of a coefficient that a plan finds with a given power.
+
+    One simulation suffices: with another coefficient the same random numbers give the same fits, but for the
+    estimate, which moves along. So every simulated experiment tells from which effect on it rejects.
 
     Parameters
     ----------
@@ -222,9 +246,9 @@ def minimum_effect(
     power
         Power to reach.
     effects
-        The other coefficients; they do not matter for tests of this one and may be left out.
-    formula, design, sd, sigma, cor, n_sim, alpha, ddf, method, contrasts, seed
-        As for `power`. All rounds of the search draw the same random numbers.
+        Other coefficients; they do not matter for tests of this one and may be left out.
+    formula, design, sd, sigma, cor, n_sim, alpha, ddf, method, contrasts, seed, progress
+        As for `power`.
 
     Returns
     -------
@@ -233,7 +257,8 @@ def minimum_effect(
     Raises
     ------
     MixwellError
-        MW-A72 for a power that is not between alpha and 1, otherwise as `power`.
+        MW-A72 for a power that is not between alpha and 1, MW-A74 if too many experiments have no fit to
+        reach it, otherwise as `power`.
 
     Examples
     --------
@@ -243,14 +268,14 @@ def minimum_effect(
     >>> round(found.effect, 3)
     0.398
     """
-    if isinstance(power, bool) or not isinstance(power, (int, float)) or not alpha < power < 1:
-        raise error("MW-A72", given=power)
-    count = n_sim if n_sim == 0 and not isinstance(n_sim, bool) else engine.count_of(n_sim)
-    key = simulate.seed_of(seed)
+    check_level(alpha)
+    check_level(power, above=alpha)
+    check_degrees(ddf, "expected")
+    count, key = count_of(n_sim), simulate.seed_of(seed)
     m = assume(
         formula,
         design,
-        effects or {},
+        {} if effects is None else effects,
         sd,
         sigma=sigma,
         cor=cor,
@@ -260,48 +285,97 @@ def minimum_effect(
     )
     if coefficient not in m.fixef.names:
         raise error("MW-A67", name=coefficient, what="coefficient", available=m.fixef.names)
+    if effects and coefficient in effects:
+        expected = f"the other coefficients, without '{coefficient}', which is looked for"
+        raise error("MW-A07", option="effects", expected=expected, given=effects)
     at = m.fixef.names.index(coefficient)
 
-    def model(effect: float) -> tuple[FittedModel, tuple[Hypothesis, ...]]:
+    def model(effect: float) -> FittedModel:
         beta = np.array(m.solution.beta)
         beta[at] = effect
         moved = replace(m)
         solution = type(m.solution)(**{**vars(m.solution), "beta": beta})
         moved.__dict__.update(solution=solution, boundary=())
-        return moved, tested(moved, coefficient)
+        return moved
 
     def approximate(effect: float) -> float:
-        moved, tests = model(effect)
-        return approximate_power(moved, tests[0], alpha, ddf)
+        moved = model(effect)
+        return approximate_power(moved, tested(moved, coefficient)[0], alpha, ddf)
 
-    def simulated(effect: float) -> Power:
-        moved, tests = model(effect)
-        return simulate_power(moved, tests, n_sim=count, alpha=alpha, ddf=ddf, seed=key)
-
-    unit = float(np.sqrt(m.vcov()[at, at]))
-    first = _rising(approximate, power, unit, 1e-6, 60)
+    first = _rising(approximate, power, float(np.sqrt(m.vcov()[at, at])))
+    here = model(first)
+    found = simulate_power(
+        here,
+        tested(here, coefficient),
+        n_sim=count,
+        alpha=alpha,
+        kind="wald",
+        ddf=ddf,
+        seed=key,
+        wanted=progress,
+    )
     if count == 0:
-        return MinimumEffect(coefficient, first, first, simulated(first))
-    effect = _rising(lambda e: float(simulated(e).power[0]), power, first, _CLOSE, _ROUNDS)
-    return MinimumEffect(coefficient, effect, first, simulated(effect))
+        return MinimumEffect(coefficient, first, (np.nan, np.nan), first, found)
+    effect, interval = _smallest(found, first, power)
+    there = model(effect)
+    return MinimumEffect(
+        coefficient, effect, interval, first, _moved(found, there, effect - first, coefficient)
+    )
 
 
-def _rising(f: Any, target: float, guess: float, close: float, rounds: int) -> float:
-    """Where a rising function of a positive number reaches a target: brackets, then interpolates."""
-    low, f_low, high = 0.0, 0.0, guess
-    f_high = f(high)
-    while f_high < target and rounds:
-        low, f_low, high = high, f_high, 1.5 * high
-        f_high = f(high)
-        rounds -= 1
-    for step in range(rounds):
-        line = low + (high - low) * (target - f_low) / max(f_high - f_low, 1e-12)
-        middle = line if step % 2 == 0 else 0.5 * (low + high)
+def _is_list(given: Any) -> bool:
+    return hasattr(given, "__len__") and not isinstance(given, (str, Mapping)) and len(given) > 0
+
+
+def _rising(f: Callable[[float], float], target: float, guess: float) -> float:
+    """Where a rising function of a positive number reaches a target: doubles, then halves the bracket."""
+    low, high = 0.0, guess
+    for _ in range(_ROUNDS):
+        if f(high) >= target:
+            break
+        low, high = high, 2.0 * high
+    for _ in range(_ROUNDS):
+        middle = 0.5 * (low + high)
         value = f(middle)
-        if abs(value - target) <= close:
-            return float(middle)
-        if value < target:
-            low, f_low = middle, value
-        else:
-            high, f_high = middle, value
-    return float(high)
+        if abs(value - target) <= _CLOSE:
+            return middle
+        low, high = (middle, high) if value < target else (low, middle)
+    return high
+
+
+def _smallest(found: Power, assumed: float, target: float) -> tuple[float, tuple[float, float]]:
+    """Smallest positive effect at which enough experiments reject, and its 95 % interval.
+
+    An experiment with estimate b at the assumed effect has b + d at the effect d larger, with the same
+    standard error: it rejects from d = q se - b on, and up to d = -q se - b.
+    """
+    half = t_quantile(1.0 - found.alpha / 2, found.degrees[:, 0]) * found.errors[:, 0]
+    centre = assumed - found.estimates[:, 0]
+    fitted = np.isfinite(half)
+    above, below = np.sort((centre + half)[fitted]), np.sort((centre - half)[fitted])
+    n = len(half)
+    rejecting = np.arange(1, above.size + 1) + below.size - np.searchsorted(below, above, side="left")
+
+    def reach(share: float) -> float:
+        enough = np.flatnonzero((above > 0) & (rejecting >= share * n))
+        return float(above[enough[0]]) if enough.size else np.inf
+
+    effect = reach(target)
+    if np.isinf(effect):
+        raise error("MW-A74", power=f"{target:g}", share=f"{fitted.mean():.1%}")
+    error_of_share = float(normal_quantile(0.975)) * float(np.sqrt(target * (1 - target) / n))
+    interval = (reach(max(target - error_of_share, found.alpha)), reach(target + error_of_share))
+    return effect * (1.0 + 1e-9), interval  # at the limit itself p = alpha, which does not reject
+
+
+def _moved(found: Power, m: FittedModel, by: float, coefficient: str) -> Power:
+    """Return the power of the same experiments with the tested coefficient larger."""
+    tests = tested(m, coefficient)
+    estimates = found.estimates + by
+    approximate = np.array([approximate_power(m, tests[0], found.alpha, found.ddf)])
+    p_values = np.where(
+        np.isnan(estimates), np.nan, f_tail((estimates / found.errors) ** 2, 1, found.degrees)
+    )
+    return replace(
+        found, tests=tests, model=m, estimates=estimates, p_values=p_values, approximate=approximate
+    )

@@ -50,13 +50,15 @@ class Plan:
         Raises
         ------
         MixwellError
-            MW-A67 for a factor that the plan does not have, MW-A68 for a number that is none.
+            MW-A67 for a factor that the plan does not have, MW-A68 for a number that is none, MW-A69 for
+            fewer units than a predictor has values.
         """
         for name in sizes:
             if name not in self.sizes:
                 raise error("MW-A67", name=name, what="factor of the plan", available=tuple(self.sizes))
         merged = {**self.sizes, **sizes}
         _check_sizes(merged)
+        _check_between(merged, self.between)
         return replace(self, sizes=merged)
 
     def table(self) -> Table:
@@ -191,6 +193,7 @@ def _plan(
     if len(set(named)) < len(named):
         twice = next(name for name in named if named.count(name) > 1)
         raise error("MW-A69", name=twice, reason="it is given twice")
+    _check_between(sizes, between)
     return Plan(dict(sizes), is_nested, between, within, rotated, repeats)
 
 
@@ -200,3 +203,10 @@ def _check_sizes(sizes: Mapping[str, int]) -> None:
     for name, size in sizes.items():
         if isinstance(size, bool) or not isinstance(size, (int, np.integer)) or size < 1:
             raise error("MW-A68", name=f"'{name}'", given=repr(size))
+
+
+def _check_between(sizes: Mapping[str, int], between: Mapping[str, tuple[str, Values]]) -> None:
+    for name, (factor, values) in between.items():
+        if sizes[factor] < len(values):
+            reason = f"it has {len(values)} values for {sizes[factor]} units of {factor}"
+            raise error("MW-A69", name=name, reason=reason)

@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import math
-import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
-from functools import partial
-from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,30 +14,27 @@ from mixwell.errors import error
 from mixwell.fitted.text import Block, cells, html, text
 from mixwell.formula import Formula
 from mixwell.inference.distributions import normal_quantile
-from mixwell.inference.wald import Ddf, approximation, check_degrees, independent
+from mixwell.inference.wald import Ddf, check_degrees, independent
 from mixwell.options import Method, checked, choice
+from mixwell.planning.experiments import Hypothesis, Kind, run
 from mixwell.planning.truth import assume, assume_fit, covariance_at_truth, degrees_at_truth
-from mixwell.resampling import engine, simulate
-from mixwell.resampling.progress import progress as show_progress
+from mixwell.resampling import simulate
 
 if TYPE_CHECKING:
-    from mixwell._core import Fits
     from mixwell.fitted.result import FittedModel
 
-__all__ = ["Hypothesis", "Power", "approximate_power", "model_power", "power", "simulate_power", "tested"]
+__all__ = [
+    "Power",
+    "approximate_power",
+    "check_level",
+    "count_of",
+    "model_power",
+    "power",
+    "simulate_power",
+    "tested",
+]
 
 Array = NDArray[np.float64]
-
-_CALL = 32  # fits of one native call
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Hypothesis:
-    """What is tested: rows of L (r, p), and the assumed value of the single combination (NaN of several)."""
-
-    name: str
-    rows: Array
-    effect: float
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -52,11 +45,13 @@ class Power:
     ----------
     tests
         Coefficients, and terms of several coefficients (F tests).
-    power, lower, upper
+    kind, ddf
+        "wald" with these degrees of freedom, or "lrt".
+    power, interval
         Share of the simulated experiments that reject, and its 95 % Wilson interval; NaN without simulation.
     approximate
         From the noncentral t or F distribution at the assumed parameters, without simulation.
-    estimates, errors, p_values
+    estimates, errors, degrees, p_values
         Of every simulated experiment, shape (n_sim, tests); NaN where there is no fit.
     singular, failed
         Share of the experiments with a singular covariance, and without a fit.
@@ -66,10 +61,12 @@ class Power:
     alpha: float
     n_sim: int
     seed: int
-    ddf: str
+    kind: Kind
+    ddf: Ddf
     approximate: Array
     estimates: Array
     errors: Array
+    degrees: Array
     p_values: Array
     singular: float
     failed: float
@@ -153,10 +150,16 @@ class Power:
         if self.n_sim:
             said.append(
                 f"{self.n_sim} simulated experiments (seed {self.seed}), alpha {self.alpha:g}, "
-                f"df: {self.ddf}; "
+                f"{self._how}; "
                 f"{self.singular:.1%} singular, {self.failed:.1%} without a fit"
             )
+        else:
+            said.append(f"not simulated: noncentral distributions at the assumed parameters, {self._how}")
         return [Block(f"Power of {self.model.formula.text}", header, rows, lines=said, left=1)]
+
+    @property
+    def _how(self) -> str:
+        return "likelihood-ratio tests" if self.kind == "lrt" else f"df: {self.ddf}"
 
     def __repr__(self) -> str:
         return text(self._blocks())
@@ -177,6 +180,7 @@ def power(
     terms: str | Sequence[str] | None = None,
     n_sim: int = 1000,
     alpha: float = 0.05,
+    test: Kind = "wald",
     ddf: Ddf = "satterthwaite",
     method: Method = "REML",
     contrasts: Any = None,
@@ -204,8 +208,12 @@ def power(
         Coefficients or terms to test; if None all coefficients but the intercept, and terms of several.
     n_sim
         Simulated experiments; with 0 only the approximation from noncentral t and F distributions.
-    alpha, ddf, method
-        Level of the tests, their degrees of freedom, and how models are fitted.
+    alpha, method
+        Level of the tests, and how models are fitted.
+    test, ddf
+        "wald": t and F tests with these degrees of freedom, found anew for every experiment. "lrt":
+        likelihood-ratio tests, for which models are fitted by ML. The approximation has Satterthwaite's
+        degrees of freedom at the assumed parameters for Kenward-Roger's too.
     contrasts
         As for `fit`.
     seed
@@ -222,7 +230,12 @@ def power(
     ------
     MixwellError
         MW-A67 for names that the model does not have, MW-A70 for names that are missing, MW-A71 for values
-        that cannot be, MW-A72 for a level that is not between 0 and 1.
+        that cannot be, MW-A72 for a level that is not between 0 and 1, MW-A20 for Kenward-Roger with ML,
+        MW-A31 for degrees of freedom of a likelihood-ratio test.
+
+    References
+    ----------
+    Gelman and Carlin (2014), Perspectives on Psychological Science 9, 641-651, for errors of type S and M.
 
     Examples
     --------
@@ -234,7 +247,7 @@ def power(
     (['condb'], True)
     """
     m = assume(formula, design, effects, sd, sigma=sigma, cor=cor, method=method, contrasts=contrasts)
-    return _power(m, terms, n_sim=n_sim, alpha=alpha, ddf=ddf, seed=seed, wanted=progress)
+    return _power(m, terms, n_sim=n_sim, alpha=alpha, kind=test, ddf=ddf, seed=seed, wanted=progress)
 
 
 @checked
@@ -246,6 +259,7 @@ def model_power(
     extend: Mapping[str, int] | None = None,
     n_sim: int = 1000,
     alpha: float = 0.05,
+    test: Kind = "wald",
     ddf: Ddf = "satterthwaite",
     seed: int | None = None,
     progress: bool = True,
@@ -261,7 +275,7 @@ def model_power(
         significant by luck: assume the smallest effects that matter.
     extend
         Numbers of levels by grouping factor, {"Subject": 60}: new levels copy the rows of the fitted ones.
-    n_sim, alpha, ddf, seed, progress
+    n_sim, alpha, test, ddf, seed, progress
         As for `power`.
 
     Returns
@@ -282,7 +296,7 @@ def model_power(
     True
     """
     assumed = assume_fit(m, effects or {}, extend or {})
-    return _power(assumed, terms, n_sim=n_sim, alpha=alpha, ddf=ddf, seed=seed, wanted=progress)
+    return _power(assumed, terms, n_sim=n_sim, alpha=alpha, kind=test, ddf=ddf, seed=seed, wanted=progress)
 
 
 def _power(
@@ -291,24 +305,39 @@ def _power(
     *,
     n_sim: int,
     alpha: float,
+    kind: Kind,
     ddf: Ddf,
     seed: int | None,
     wanted: bool,
 ) -> Power:
-    if isinstance(alpha, bool) or not isinstance(alpha, (int, float)) or not 0 < alpha < 1:
-        raise error("MW-A72", given=alpha)
+    choice("test", kind, get_args(Kind))
+    if kind == "lrt" and ddf != "satterthwaite":
+        advice = "A likelihood-ratio test has no denominator degrees of freedom: leave ddf= out."
+        raise error("MW-A31", option=f"ddf={ddf!r}", other="test='lrt'", advice=advice)
+    check_level(alpha)
     check_degrees(ddf, "expected")
-    choice("ddf", ddf, ("satterthwaite", "kenward-roger", "residual", "normal"))
-    count = n_sim if n_sim == 0 and not isinstance(n_sim, bool) else engine.count_of(n_sim)
-    tests = tested(m, terms)
-    key = simulate.seed_of(seed)
-    return simulate_power(m, tests, n_sim=count, alpha=alpha, ddf=ddf, seed=key, wanted=wanted)
+    count, key = count_of(n_sim), simulate.seed_of(seed)
+    return simulate_power(
+        m, tested(m, terms), n_sim=count, alpha=alpha, kind=kind, ddf=ddf, seed=key, wanted=wanted
+    )
+
+
+def check_level(given: object, above: float = 0.0) -> None:
+    """Refuse a level, or a power, that is no number between `above` and 1."""
+    if isinstance(given, bool) or not isinstance(given, (int, float)) or not above < given < 1:
+        raise error("MW-A72", given=given)
+
+
+def count_of(n_sim: object) -> int:
+    """Check a number of experiments; with none there is only the approximation."""
+    if isinstance(n_sim, bool) or not isinstance(n_sim, (int, np.integer)) or not 0 <= n_sim < 2**31:
+        raise error("MW-A07", option="n_sim", expected="a whole number from 0 on", given=n_sim)
+    return int(n_sim)
 
 
 def tested(m: FittedModel, terms: str | Sequence[str] | None) -> tuple[Hypothesis, ...]:
     """Hypotheses of coefficients and of terms with several of them."""
     names = m.fixef.names
-    unit = np.eye(len(names))
     labels = m.design.term_labels
     columns = {
         label: [i for i, j in enumerate(m.kept) if m.design.assign[j] == at]
@@ -316,17 +345,23 @@ def tested(m: FittedModel, terms: str | Sequence[str] | None) -> tuple[Hypothesi
     }
 
     def coefficient(i: int) -> Hypothesis:
-        return Hypothesis(names[i], unit[[i]], float(m.fixef.values[i]))
+        return Hypothesis(names[i], (i,), float(m.fixef.values[i]))
 
     def term(label: str) -> Hypothesis:
-        return Hypothesis(label, unit[columns[label]], math.nan)
+        return Hypothesis(label, tuple(columns[label]), math.nan)
 
     if terms is None:
         out = [coefficient(i) for i, name in enumerate(names) if name != "(Intercept)"]
         out += [term(label) for label in labels if len(columns[label]) > 1]
-        return tuple(out) or (coefficient(0),)
+        out = out or [coefficient(i) for i in range(len(names))]
+        if not out:
+            raise error("MW-A70", what="the formula", missing=["fixed effects"], example="y ~ 1 + (1 | g)")
+        return tuple(out)
+    wanted = [terms] if isinstance(terms, str) else terms
+    if not isinstance(wanted, (list, tuple)) or not wanted or not all(isinstance(t, str) for t in wanted):
+        raise error("MW-A07", option="terms", expected="names of coefficients or terms", given=terms)
     found = []
-    for name in [terms] if isinstance(terms, str) else terms:
+    for name in wanted:
         if name in names:
             found.append(coefficient(names.index(name)))
         elif columns.get(name):
@@ -336,11 +371,12 @@ def tested(m: FittedModel, terms: str | Sequence[str] | None) -> tuple[Hypothesi
     return tuple(found)
 
 
-def approximate_power(m: FittedModel, test: Hypothesis, alpha: float, ddf: str) -> float:
+def approximate_power(m: FittedModel, test: Hypothesis, alpha: float, ddf: Ddf) -> float:
     """Power from the noncentral F distribution at the assumed parameters (two-sided t for one row)."""
     from scipy.special import chdtri, fdtri, ncfdtr  # noqa: PLC0415
 
-    statistics, rows = independent(test.rows, test.rows @ m.fixef.values, covariance_at_truth(m))
+    rows = test.rows(len(m.fixef))
+    statistics, rows = independent(rows, rows @ m.fixef.values, covariance_at_truth(m))
     q, noncentrality = len(statistics), float(np.sum(statistics**2))
     df = _degrees(m, rows, ddf)
     if math.isinf(df) or df > 1e7:
@@ -350,7 +386,9 @@ def approximate_power(m: FittedModel, test: Hypothesis, alpha: float, ddf: str) 
     return float(1 - ncfdtr(q, df, noncentrality, fdtri(q, df, 1 - alpha)))
 
 
-def _degrees(m: FittedModel, rows: Array, ddf: str) -> float:
+def _degrees(m: FittedModel, rows: Array, ddf: Ddf) -> float:
+    if ddf == "kenward-roger" and m.is_mixed and not m.is_reml:
+        raise error("MW-A20", formula=m.formula.text)
     if ddf == "normal":
         return math.inf
     if ddf == "residual":
@@ -364,79 +402,35 @@ def simulate_power(
     *,
     n_sim: int,
     alpha: float,
+    kind: Kind,
     ddf: Ddf,
     seed: int,
-    wanted: bool = False,
+    wanted: bool,
 ) -> Power:
-    """Draw responses at the assumed parameters, fit them side by side, test each."""
-    approximate = np.array([approximate_power(m, test, alpha, ddf) for test in tests])
-    parts: list[Array] = [np.empty((0, 3, len(tests)))]
-    singular, failed = [np.empty(0, bool)], [np.empty(0, bool)]
-    batch, draw = engine.batch_of(m), simulate.parametric(m)
-    with (
-        show_progress("experiments", n_sim, wanted=wanted) as line,
-        ThreadPoolExecutor(os.cpu_count()) as pool,
-    ):
-        for responses in _responses(draw, n_sim, seed, m.nobs):
-            fits = batch.fit(responses, m.is_reml, np.array(m.theta), m.control.max_evaluations, True, True)
-            one = partial(_tests_of, m, tests, ddf)
-            each = pool.map(one, responses, (_one_of(fits, i) for i in range(len(responses))))
-            parts.append(np.array(list(each)))
-            singular.append(fits["singular"])
-            failed.append(fits["status"] > 1)
-            line.advance(len(responses))
-    values = np.concatenate(parts)
+    """Approximate the power of tests, and simulate it."""
+    reference: Ddf = "normal" if kind == "lrt" else ddf
+    approximate = np.array([approximate_power(m, test, alpha, reference) for test in tests])
+    found = run(m, tests, n_sim, seed, kind=kind, ddf=ddf, wanted=wanted)
     return Power(
         tests,
         alpha,
         n_sim,
         seed,
+        kind,
         ddf,
         approximate,
-        values[:, 0],
-        values[:, 1],
-        values[:, 2],
-        _share(singular),
-        _share(failed),
+        found.estimates,
+        found.errors,
+        found.degrees,
+        found.p_values,
+        _share(found.singular),
+        _share(found.failed),
         m,
     )
 
 
-def _responses(draw: Any, n: int, seed: int, rows: int) -> Iterator[Array]:
-    """Blocks of responses that depend on the seed and their number only."""
-    size = min(_CALL, simulate.block_size(rows))
-    for block in range(-(-n // size)):
-        drawn = draw(simulate.generator(seed, block), size)
-        yield np.ascontiguousarray(drawn[: n - block * size])
-
-
-def _tests_of(m: FittedModel, tests: tuple[Hypothesis, ...], ddf: Ddf, y: Array, fit: Fits) -> Array:
-    """Estimates, standard errors and p-values of one experiment, shape (3, tests)."""
-    out = np.full((3, len(tests)), np.nan)
-    if fit["status"] > 1:
-        return out
-    design = replace(m.design, y=y if m.design.offset is None else y + m.design.offset)
-    optimum = SimpleNamespace(theta=fit["theta"])
-    fitted = replace(m, design=design, optimum=optimum, handle=engine.problem_of(design))  # type: ignore[arg-type]
-    by = approximation(fitted, ddf)
-    beta = fit["beta"][list(m.kept)]
-    for j, test in enumerate(tests):
-        joint = by.joint(test.rows, test.rows @ beta)
-        out[2, j] = joint.p_value
-        if len(test.rows) == 1:
-            out[0, j] = test.rows[0] @ beta
-            out[1, j] = math.sqrt(test.rows[0] @ by.vcov @ test.rows[0])
-    return out
-
-
-def _one_of(fits: Fits, i: int) -> Fits:
-    """One fit of many."""
-    return {key: values[i] for key, values in fits.items()}  # type: ignore[index,return-value]
-
-
-def _share(found: list[NDArray[np.bool_]]) -> float:
-    every = np.concatenate(found)
-    return float(every.mean()) if every.size else 0.0
+def _share(found: NDArray[np.bool_]) -> float:
+    return float(found.mean()) if found.size else 0.0
 
 
 def _mean(values: Array) -> Array:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,7 @@ from mixwell.errors import error
 from mixwell.formula import Formula, parse
 from mixwell.inference.second_order import inverse_information, second_order
 from mixwell.inference.wald import pooled_df
-from mixwell.options import Control, Method
+from mixwell.options import Control, Method, choice
 from mixwell.planning.plan import Plan
 from mixwell.resampling.engine import problem_of
 
@@ -50,8 +50,13 @@ def assume(
     ------
     MixwellError
         MW-A67 for names that the model does not have, MW-A70 for names that are missing, MW-A71 for values
-        that cannot be: negative sds, correlations that contradict each other.
+        that cannot be: negative sds, correlations that contradict each other or the covariance structure.
     """
+    choice("method", method, get_args(Method))
+    named = {"effects": effects, "sd": sd, "cor": {} if cor is None else cor}
+    for what, given in named.items():
+        if not isinstance(given, Mapping):
+            raise error("MW-A07", option=what, expected="a dict of numbers by name", given=given)
     table = design.table() if isinstance(design, Plan) else design
     parsed = formula if isinstance(formula, Formula) else parse(formula, ())
     built = build_design(parsed, _with_response(parsed, table), contrasts=contrasts)
@@ -59,8 +64,8 @@ def assume(
     names = [built.names[j] for j in kept]
     beta = _beta(names, effects, complete=complete)
     scale = _positive("sigma", sigma)
-    covariances = [_covariance(term, sd, cor or {}) for term in built.random]
     _check_groups(built, sd, cor or {})
+    covariances = [_covariance(term, sd, cor or {}) for term in built.random]
     theta = np.concatenate(
         [np.empty(0), *(_theta(t, c / scale**2) for t, c in zip(built.random, covariances, strict=True))]
     )
@@ -79,6 +84,9 @@ def assume_fit(m: FittedModel, effects: Mapping[str, float], extend: Mapping[str
     """
     from mixwell.resampling.clusters import find_clusters, select, selected_design  # noqa: PLC0415
 
+    for what, given in {"effects": effects, "extend": extend}.items():
+        if not isinstance(given, Mapping):
+            raise error("MW-A07", option=what, expected="a dict of numbers by name", given=given)
     design = m.design
     for group, size in extend.items():
         groups = tuple(dict.fromkeys(term.group for term in design.random)) or ("none",)
@@ -184,22 +192,47 @@ def _covariance(term: RandomDesign, sd: Sds, cor: Correlations) -> Array:
     if missing:
         raise error("MW-A70", what=f"sd[{group!r}]", missing=missing, example=_example(missing))
     sds = np.array([_positive(f"sd[{group!r}]", given[name], zero=True) for name in term.names])
-    correlation = np.eye(k)
-    if group in cor and k > 1 and term.structure != "diag":
-        matrix = np.asarray(cor[group], dtype=np.float64)
-        if matrix.ndim == 0:
-            distance = np.abs(np.subtract.outer(np.arange(k), np.arange(k)))
-            rho = float(matrix)
-            correlation = rho**distance if term.structure == "ar1" else np.where(distance == 0, 1.0, rho)
-        elif matrix.shape == (k, k) and np.allclose(matrix, matrix.T) and np.allclose(np.diag(matrix), 1.0):
-            correlation = matrix
-        else:
-            raise error(
-                "MW-A71", what=f"cor[{group!r}]", reason=f"it is no correlation matrix of {k} effects"
-            )
+    if term.homogeneous and np.ptp(sds) > 0:
+        raise error(
+            "MW-A71", what=f"sd[{group!r}]", reason=f"{term.text} has one variance for all its effects"
+        )
+    return np.asarray(_correlation(term, cor) * np.outer(sds, sds))
+
+
+def _correlation(term: RandomDesign, cor: Correlations) -> Array:
+    """Correlation (k, k) of a term's effects: zero unless given."""
+    k, what = len(term.names), f"cor[{term.group!r}]"
+    if term.group not in cor or not _is_correlated(term):
+        return np.eye(k)
+    try:
+        matrix = np.asarray(cor[term.group], dtype=np.float64)
+    except (TypeError, ValueError):
+        matrix = np.full((), np.nan)
+    if not np.isfinite(matrix).all():
+        raise error("MW-A71", what=what, reason=f"it must hold finite numbers, got {cor[term.group]!r}")
+    if matrix.ndim == 0:
+        correlation = _patterned(term, float(matrix))
+    elif matrix.shape == (k, k) and np.allclose(matrix, matrix.T) and np.allclose(np.diag(matrix), 1.0):
+        correlation = matrix
+        if term.structure != "us" and not np.allclose(matrix, _patterned(term, float(matrix[1, 0]))):
+            raise error("MW-A71", what=what, reason=f"{term.text} does not have such correlations")
+    else:
+        raise error("MW-A71", what=what, reason=f"it is no correlation matrix of {k} effects")
     if np.linalg.eigvalsh(correlation)[0] < -1e-9:
-        raise error("MW-A71", what=f"cor[{group!r}]", reason="no covariance has these correlations")
-    return np.asarray(correlation * np.outer(sds, sds))
+        raise error("MW-A71", what=what, reason="no covariance has these correlations")
+    return correlation
+
+
+def _is_correlated(term: RandomDesign) -> bool:
+    return len(term.names) > 1 and term.structure != "diag"
+
+
+def _patterned(term: RandomDesign, rho: float) -> Array:
+    """Correlations (k, k) that all are rho, or its powers for an ar1."""
+    at = np.arange(len(term.names))
+    distance = np.abs(np.subtract.outer(at, at))
+    with np.errstate(over="ignore"):
+        return np.asarray(np.where(distance == 0, 1.0, rho**distance if term.structure == "ar1" else rho))
 
 
 def _example(names: Sequence[str]) -> str:
@@ -212,6 +245,10 @@ def _check_groups(design: Design, sd: Sds, cor: Correlations) -> None:
     for given in (*sd, *cor):
         if given not in groups:
             raise error("MW-A67", name=given, what="grouping factor", available=groups)
+    for group in cor:
+        if not any(_is_correlated(term) for term in design.random if term.group == group):
+            texts = " + ".join(term.text for term in design.random if term.group == group)
+            raise error("MW-A71", what=f"cor[{group!r}]", reason=f"{texts} has no correlations")
     for group, values in sd.items():
         names = [name for term in design.random if term.group == group for name in term.names]
         for name in values if isinstance(values, Mapping) else ():
