@@ -479,7 +479,7 @@ REFUSED = [
     ("y ~ x.mean()", "MW-F03", "x.mean"),
     ("y ~ __import__('os')", "MW-F26", "__import__"),
     ("y ~ eval('1')", "MW-F03", "eval"),
-    ("cbind(a, b) ~ x", "MW-F03", "cbind"),
+    ("y ~ cbind(a, b)", "MW-F32", "cbind"),
     ("y ~ sum(x)", "MW-F03", "sum"),
     ("y ~ x.__class__", "MW-F26", "x.__class__"),
     ("y ~ log(x).real", "MW-F26", ".real"),

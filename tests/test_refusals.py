@@ -161,7 +161,6 @@ def test_lme4_arguments_are_refused(sleep: Table) -> None:
     ("options", "allowed"),
     [
         ({"method": "reml"}, "'REML'"),
-        ({"method": None}, "'ML'"),
         ({"family": "gausian"}, "'gaussian'"),
         ({"na_action": "omit"}, "'drop'"),
         ({"contrasts": {"Subject": "helmet"}}, "helmert"),
@@ -773,8 +772,7 @@ def test_contrasts_of_another_type(sleep: Table, contrasts: Any) -> None:
 
 @pytest.mark.parametrize("family", [{"a": 1}, max, None, 3, ["gaussian"]])
 def test_family_of_another_type(sleep: Table, family: Any) -> None:
-    found = refused("MW-A02", "family cannot be", "'gaussian'", data=sleep, family=family)
-    assert "cannot be 'gaussian'" not in str(found)
+    refused("MW-A76", "unknown family", "gaussian", data=sleep, family=family)
 
 
 @pytest.mark.parametrize("theta", ["a", None, [1.0], [1.0, np.nan, 1.0], {"a": 1}, [[1.0], [1.0, 2.0]]])

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from mixwell import data
     from mixwell.errors import MixwellError, MixwellWarning
+    from mixwell.fitted.generalized import GeneralizedModel
     from mixwell.fitted.result import FittedModel
     from mixwell.fitted.values import NamedVector, VarCorr
     from mixwell.inference.anova import Anova
@@ -45,6 +46,7 @@ __all__ = [
     "Comparison",
     "Control",
     "FittedModel",
+    "GeneralizedModel",
     "HypothesisTest",
     "Influence",
     "MinimumEffect",
@@ -80,6 +82,7 @@ _HOME = {
     "Comparison": "inference.compare",
     "Control": "options",
     "FittedModel": "fitted.result",
+    "GeneralizedModel": "fitted.generalized",
     "HypothesisTest": "inference.linear_tests",
     "Influence": "inference.influence",
     "MinimumEffect": "planning",

@@ -1,7 +1,7 @@
 """The compiled core: cross-products, criterion, search, solution. Arrays are float64 unless said so."""
 
 from collections.abc import Sequence
-from typing import TypedDict
+from typing import Any, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -125,6 +125,41 @@ class Fits(TypedDict, total=False):
     status: NDArray[np.uint8]
     singular: NDArray[np.bool_]
     vcov: _Floats
+
+class LaplaceFit:
+    """Where a search ended."""
+
+_Aux = tuple[list[tuple[int, _Floats | None]], _Floats | None]
+
+class Laplace:
+    """A generalised linear mixed model; aux are (columns as (gamma, values), known part)."""
+
+    n_theta: int
+    kept: list[int]
+    basis: _Floats
+
+    def __init__(
+        self,
+        family: tuple[str, str, str],
+        y: _Floats,
+        columns: _Columns,
+        terms: Sequence[Term],
+        weights: _Floats | None,
+        offset: _Floats | None,
+        aux: Sequence[_Aux],
+    ) -> None: ...
+    def optimize(self, eta: _Floats, gamma: _Floats, max_evaluations: int) -> LaplaceFit: ...
+    def evaluate(self, psi: _Floats) -> tuple[float, _Floats]: ...
+    def hessian(self, fit: LaplaceFit, scale: _Floats) -> _Floats: ...
+    def describe(self, fit: LaplaceFit) -> dict[str, Any]: ...
+
+def family_rows(
+    family: tuple[str, str, str],
+    y: _Floats,
+    weights: _Floats | None,
+    eta: _Floats,
+    aux: Sequence[_Floats],
+) -> _Floats: ...
 
 class Batch:
     """A design ready for many responses, which are fitted side by side in native threads."""

@@ -298,6 +298,11 @@ MESSAGES |= {
             "span": (9, 15),
         },
     ),
+    "MW-F36": Message(
+        "a further predictor is a one-sided formula of fixed effects",
+        "Write it as in ziformula='~ x + f': no response, no random effects, no offset.",
+        {"text": "y ~ (1 | g)", "span": (0, 11)},
+    ),
 }
 
 # --- A: arguments of the public functions ---
@@ -315,11 +320,6 @@ MESSAGES |= {
         "{option} cannot be {given!r}",
         "Choose one of: {allowed}.",
         {"option": "method", "given": "reml", "allowed": ["'REML'", "'ML'"]},
-    ),
-    "MW-A03": Message(
-        "{function}: generalised models (family '{family}') are not here yet",
-        "This version fits Gaussian models: lm and lmer, or fit(..., family='gaussian').",
-        {"function": "glmer()", "family": "binomial"},
     ),
     "MW-A04": Message(
         "REML criteria of models with different fixed effects cannot be compared",
@@ -598,6 +598,36 @@ MESSAGES |= {
         "Make the design with mw.crossed(subject=30, ...) or mw.nested(school=20, ...).",
         {"given": "DataFrame"},
     ),
+    "MW-A74": Message(
+        "no effect reaches a power of {power}: only {share} of the simulated experiments have a fit",
+        "Plan more units, or simplify the random effects.",
+        {"power": "0.8", "share": "70.0%"},
+    ),
+    "MW-A76": Message(
+        "unknown family {name!r}",
+        "Families: {available}.  {suggestion}",
+        {"name": "binomal", "available": ["binomial", "poisson", "gamma"]},
+    ),
+    "MW-A77": Message(
+        "family {family} has no link {name!r}",
+        "Its links: {available}.  {suggestion}",
+        {"name": "probt", "family": "binomial", "available": ["logit", "probit"]},
+    ),
+    "MW-A78": Message(
+        "family {family} has no extra zeros",
+        "ziformula goes with counts and amounts: poisson, nbinom1, nbinom2, truncated ones, tweedie, gamma.",
+        {"family": "binomial"},
+    ),
+    "MW-A79": Message(
+        "{what} needs a family with a dispersion, and {family} has none",
+        "Leave dispformula out, or use nbinom2, betabinomial, gamma, ...",
+        {"what": "dispformula", "family": "poisson"},
+    ),
+    "MW-A80": Message(
+        "{what} is for linear models; this one has family {family}",
+        "{advice}",
+        {"what": "method='REML'", "family": "binomial", "advice": "Leave it out."},
+    ),
     "MW-A15": Message(
         "this fit has no REML criterion: it was fitted by ML",
         "Use m.deviance, or m.update(method='REML').",
@@ -765,6 +795,27 @@ MESSAGES |= {
         "Columns available: {available}.  {suggestion}",
         {"argument": "weights", "name": "wieght", "available": ["y", "x", "weight"]},
     ),
+    "MW-D28": Message(
+        "{what} must be {expected}; row {row} (counted from 0) has {value:g}",
+        "{advice}",
+        {
+            "what": "the response 'y'",
+            "expected": "a whole number from 0 on",
+            "row": 3,
+            "value": 1.5,
+            "advice": "Round it.",
+        },
+    ),
+    "MW-D29": Message(
+        "the response '{response}' has {count} levels; this family needs {expected}",
+        "For more than two ordered levels use family='cumulative'.",
+        {"response": "y", "count": 3, "expected": "2", "text": "y ~ x", "span": (0, 1)},
+    ),
+    "MW-D30": Message(
+        "cbind(successes, failures) is a response of binomial models, not of family {family}",
+        "Use family='binomial' or 'betabinomial'.",
+        {"family": "poisson", "text": "cbind(a, b) ~ x", "span": (0, 11)},
+    ),
     "MW-D27": Message(
         "two columns of the fixed part are called '{name}'",
         "A level of a factor and another column have the same name: rename one, or the level.",
@@ -891,6 +942,16 @@ MESSAGES |= {
         "'{name}' is not identified by these data: no value in its range is rejected",
         "Report that the data say nothing about it, or fit a simpler random-effects term.",
         {"name": "cor_Days.(Intercept)|Subject"},
+    ),
+    "MW-W11": Message(
+        "the model is for the probability of {response} = '{level}' (and not '{other}')",
+        "",
+        {"response": "answer", "level": "yes", "other": "no"},
+    ),
+    "MW-W13": Message(
+        "separation: some responses are predicted perfectly, so {columns} have no finite estimate",
+        "Their estimates and standard errors are where the search stopped; leave them out or collect other data.",
+        {"columns": ["'x'"]},
     ),
     "MW-W07": Message(
         "'{group}' is numeric: as a fixed effect it is one slope, as a grouping factor each value is a level.",

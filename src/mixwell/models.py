@@ -1,13 +1,18 @@
-"""The doors: a formula and a table in, a fitted model out. The whole pipeline is in `fit`."""
+"""The doors: a formula and a table in, a fitted model out. The pipelines are `_linear` and `_generalized`."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NoReturn, get_args
+from typing import Any, get_args
+
+import numpy as np
 
 from mixwell.design import build_design
 from mixwell.design.frame import Frame
 from mixwell.errors import error
+from mixwell.families import resolve
+from mixwell.fitted import generalized
+from mixwell.fitted.generalized import GeneralizedModel
 from mixwell.fitted.result import FittedModel, cross_products
 from mixwell.formula import Formula, parse
 from mixwell.inference.diagnosis import announce
@@ -16,7 +21,6 @@ from mixwell.options import Control, Method, NaAction, checked, choice
 __all__ = ["fit", "glm", "glmer", "lm", "lmer"]
 
 _DEFAULTS = Control()
-_NOT_YET = frozenset({"binomial", "poisson", "gamma", "inverse_gaussian", "negative_binomial", "beta"})
 
 
 @checked
@@ -25,14 +29,17 @@ def fit(
     data: Any,
     *,
     family: str = "gaussian",
-    method: Method = "REML",
+    link: str | None = None,
+    method: Method | None = None,
+    ziformula: str | Formula | None = None,
+    dispformula: str | Formula | None = None,
     weights: Any = None,
     offset: Any = None,
     contrasts: Mapping[str, Any] | str | None = None,
     na_action: NaAction = "drop",
     control: Control | None = None,
-) -> FittedModel:
-    """Fit a linear model, with random effects if the formula has any.
+) -> Any:
+    """Fit a linear or generalised linear model, with random effects if the formula has any.
 
     Parameters
     ----------
@@ -42,15 +49,18 @@ def fit(
     data
         A pandas, polars or pyarrow table, a dict of arrays, or anything else narwhals reads.
     family
-        "gaussian"; others are not here yet.
+        "gaussian" fits a linear model; for the others, and for link, ziformula and dispformula, see `glmer`.
+    link, ziformula, dispformula
+        Of generalised models.
     method
-        "REML" or "ML". Without random effects REML means the classical sigma^2 = RSS / (n - p), and
-        `loglik` is the unrestricted log-likelihood, as for R's lm.
+        "REML" (the default) or "ML", of linear models; generalised ones are fitted by ML. Without random
+        effects REML means the classical sigma^2 = RSS / (n - p), and `loglik` is the unrestricted
+        log-likelihood, as for R's lm.
     weights
         Prior weights: a column name or one number per row. The residual variance of a row is sigma^2 /
-        weight.
+        weight; of a generalised model the log-likelihood is multiplied.
     offset
-        A known part of the response: a column name or one number per row.
+        A known part of the linear predictor: a column name or one number per row.
     contrasts
         Coding of factors by column name ("treatment", "sum", "helmert", "poly", "diff", a matrix), or one
         for all.
@@ -61,7 +71,7 @@ def fit(
 
     Returns
     -------
-    FittedModel
+    FittedModel or GeneralizedModel
         It prints as a summary with its certificate.
 
     Raises
@@ -76,24 +86,38 @@ def fit(
     >>> {name: round(value, 3) for name, value in m.fixef.items()}
     {'(Intercept)': 251.405, 'Days': 10.467}
     """
-    _check_options(family, method, control)
-    control = control or _DEFAULTS
-    design = build_design(
-        _parsed(formula, data), data, weights=weights, offset=offset, contrasts=contrasts, na_action=na_action
+    options = {"weights": weights, "offset": offset, "contrasts": contrasts, "na_action": na_action}
+    further = {"zi": ziformula, "disp": dispformula}
+    if family == "gaussian":
+        choice("method", method or "REML", get_args(Method))
+        given = {"link": link, "ziformula": ziformula, "dispformula": dispformula}
+        for name, value in given.items():
+            if value is not None and (name, value) != ("link", "identity"):
+                advice = "Use glmer() or glm() with family='gaussian': any link and dispersion, by ML."
+                raise error("MW-A80", what=f"{name}={value!r}", family="gaussian", advice=advice)
+        return _linear(formula, data, method=method or "REML", control=control, **options)
+    if method not in (None, "ML"):
+        choice("method", method, get_args(Method))
+        advice = "Generalised models are fitted by maximum likelihood: leave it out."
+        raise error("MW-A80", what=f"method={method!r}", family=family, advice=advice)
+    return _generalized(
+        _parsed(formula, data), data, family=family, link=link, further=further, control=control, **options
     )
+
+
+def _linear(
+    formula: str | Formula, data: Any, *, method: Method, control: Control | None = None, **options: Any
+) -> FittedModel:
+    """Design, cross-products, search: the pipeline of linear models."""
+    _check_control(control)
+    control = control or _DEFAULTS
+    design = build_design(_parsed(formula, data), data, **options)
     problem = cross_products(design)
     start = control.start_array()
     if start is not None and start.size != problem.n_theta:
         raise error("MW-A08", what="start", expected=problem.n_theta, given=start.tolist())
     optimum = problem.optimize(method == "REML", start, control.max_evaluations)
-    arguments = {
-        "data": data,
-        "weights": weights,
-        "offset": offset,
-        "contrasts": contrasts,
-        "na_action": na_action,
-    }
-    return announce(FittedModel(design, method, control, optimum, arguments, problem))
+    return announce(FittedModel(design, method, control, optimum, {"data": data, **options}, problem))
 
 
 @checked
@@ -133,7 +157,8 @@ def lm(
     parsed = _parsed(formula, data)
     if parsed.random:
         raise error("MW-A05", terms=[str(term) for term in parsed.random])
-    return fit(parsed, data, weights=weights, offset=offset, contrasts=contrasts, na_action=na_action)
+    options = {"weights": weights, "offset": offset, "contrasts": contrasts, "na_action": na_action}
+    return _linear(parsed, data, method="REML", **options)
 
 
 @checked
@@ -174,38 +199,174 @@ def lmer(
     parsed = _parsed(formula, data)
     if not parsed.random:
         raise error("MW-A06", formula=str(parsed))
-    return fit(
+    choice("method", method, get_args(Method))
+    options = {"weights": weights, "offset": offset, "contrasts": contrasts, "na_action": na_action}
+    return _linear(parsed, data, method=method, control=control, **options)
+
+
+@checked
+def glm(
+    formula: str | Formula,
+    data: Any,
+    *,
+    family: str = "binomial",
+    link: str | None = None,
+    ziformula: str | Formula | None = None,
+    dispformula: str | Formula | None = None,
+    weights: Any = None,
+    offset: Any = None,
+    contrasts: Mapping[str, Any] | str | None = None,
+    na_action: NaAction = "drop",
+    control: Control | None = None,
+) -> GeneralizedModel:
+    """Fit a generalised linear model by maximum likelihood: `glmer` for a formula without random effects.
+
+    Parameters
+    ----------
+    formula, data, family, link, ziformula, dispformula, weights, offset, contrasts, na_action, control
+        As for `glmer`.
+
+    Returns
+    -------
+    GeneralizedModel
+        Auxiliary parameters (dispersion) are estimated by maximum likelihood, not by Pearson's statistic.
+
+    Raises
+    ------
+    MixwellError
+        MW-A05 when the formula has random effects; otherwise as `glmer`.
+
+    Examples
+    --------
+    >>> import mixwell as mw
+    >>> m = mw.glm("count ~ x", {"count": [1, 2, 4, 8], "x": [0, 1, 2, 3]}, family="poisson")
+    >>> round(m.fixef["x"], 4), round(m.loglik, 4)
+    (0.6931, -5.9088)
+    """
+    parsed = _parsed(formula, data)
+    if parsed.random:
+        raise error("MW-A05", terms=[str(term) for term in parsed.random])
+    return _generalized(
         parsed,
         data,
-        method=method,
+        family=family,
+        link=link,
+        further={"zi": ziformula, "disp": dispformula},
+        control=control,
         weights=weights,
         offset=offset,
         contrasts=contrasts,
         na_action=na_action,
-        control=control,
     )
 
 
-def glm(formula: str, data: Any, *, family: str = "binomial", **options: Any) -> NoReturn:
-    """Fit a generalised linear model. Not here yet: it raises an error that says so.
+@checked
+def glmer(
+    formula: str | Formula,
+    data: Any,
+    *,
+    family: str = "binomial",
+    link: str | None = None,
+    ziformula: str | Formula | None = None,
+    dispformula: str | Formula | None = None,
+    weights: Any = None,
+    offset: Any = None,
+    contrasts: Mapping[str, Any] | str | None = None,
+    na_action: NaAction = "drop",
+    control: Control | None = None,
+) -> GeneralizedModel:
+    """Fit a generalised linear mixed model by the Laplace approximation, with all constants.
+
+    Parameters
+    ----------
+    formula
+        As in lme4. The response may be 0/1, true/false, two levels (the second is the success), shares with
+        weights= trials, cbind(successes, failures), counts, amounts, or ordered categories.
+    data
+        As for `fit`.
+    family
+        "binomial", "betabinomial", "poisson", "nbinom1", "nbinom2", "truncated_poisson", "truncated_nbinom1",
+        "truncated_nbinom2", "gamma", "inverse_gaussian", "beta", "tweedie", "t", "gaussian", or "cumulative"
+        for ordered categories.
+    link
+        One of the family's links; the usual one if None.
+    ziformula
+        Fixed effects of the probability of extra zeros, "~ 1" or "~ x" (logit scale): zero inflation, or a
+        hurdle with truncated families.
+    dispformula
+        Fixed effects of the logarithm of the dispersion (the log variance of gaussian ones).
+    weights
+        Multiply the log-likelihood of a row; numbers of trials where the response is a share.
+    offset, contrasts, na_action, control
+        As for `fit`.
+
+    Returns
+    -------
+    GeneralizedModel
+        Standard errors come from the joint Hessian of all parameters.
 
     Raises
     ------
     MixwellError
-        MW-A03, always.
+        MW-A06 without random effects, MW-A76 to MW-A79 for families, links and formulas that do not go
+        together, MW-D28 to MW-D30 for responses that the family cannot have; otherwise as `fit`.
+
+    Examples
+    --------
+    >>> import mixwell as mw
+    >>> table = {"y": [0, 0, 1, 0, 1, 1, 0, 1, 1, 1, 0, 1], "x": [*range(6)] * 2, "g": [*"aabbccddeeff"]}
+    >>> m = mw.glmer("y ~ x + (1 | g)", table, family="binomial")
+    >>> m.certificate().passed, round(m.loglik, 4)
+    (True, -6.8781)
     """
-    raise error("MW-A03", function="glm()", family=family)
+    parsed = _parsed(formula, data)
+    if not parsed.random:
+        raise error("MW-A06", formula=str(parsed))
+    return _generalized(
+        parsed,
+        data,
+        family=family,
+        link=link,
+        further={"zi": ziformula, "disp": dispformula},
+        control=control,
+        weights=weights,
+        offset=offset,
+        contrasts=contrasts,
+        na_action=na_action,
+    )
 
 
-def glmer(formula: str, data: Any, *, family: str = "binomial", **options: Any) -> NoReturn:
-    """Fit a generalised linear mixed model. Not here yet: it raises an error that says so.
-
-    Raises
-    ------
-    MixwellError
-        MW-A03, always.
-    """
-    raise error("MW-A03", function="glmer()", family=family)
+def _generalized(
+    formula: Formula,
+    data: Any,
+    *,
+    family: str,
+    link: str | None,
+    further: Mapping[str, str | Formula | None],
+    control: Control | None,
+    **options: Any,
+) -> GeneralizedModel:
+    """Design, Laplace approximation, search, joint Hessian: the pipeline of generalised models."""
+    _check_control(control)
+    control = control or _DEFAULTS
+    extra = {name: parse(each) for name, each in further.items() if each is not None}
+    chosen = resolve(family, link, extra_zeros="zi" in extra)
+    if "disp" in extra and (not chosen.auxiliary or chosen.auxiliary[0].name == "zi"):
+        raise error("MW-A79", what="dispformula", family=chosen.name)
+    design = build_design(formula, data, family=chosen, extra=extra, **options)
+    predictors = generalized.predictors_of(design, chosen)
+    model = generalized.laplace_of(design, chosen, predictors)
+    weights = np.ones(design.n) if design.weights is None else design.weights
+    start = chosen.start(design.y, weights)
+    fit = model.optimize(start, predictors.start, control.max_evaluations)
+    core = model.describe(fit)
+    hessian = model.hessian(fit, np.asarray(core["scale"]))
+    kept = tuple(model.kept)
+    arguments = {"data": data, "family": family, "link": link, **further, **options}
+    m = GeneralizedModel(design, chosen, control, predictors, core, hessian, arguments, kept, model.basis)
+    intercept = chosen.kind == "ordered" and any(column is None for column in design.columns)
+    given = len(design.columns) - intercept
+    return generalized.announce(m, tuple(j for j in range(given) if j not in kept))
 
 
 def _parsed(formula: str | Formula, data: Any) -> Formula:
@@ -216,10 +377,6 @@ def _parsed(formula: str | Formula, data: Any) -> Formula:
     return parse(formula, names)
 
 
-def _check_options(family: str, method: str, control: Control | None) -> None:
-    if isinstance(family, str) and family in _NOT_YET:
-        raise error("MW-A03", function="fit()", family=family)
-    choice("family", family, ("gaussian",))
-    choice("method", method, get_args(Method))
+def _check_control(control: Control | None) -> None:
     if control is not None and not isinstance(control, Control):
         raise error("MW-A07", option="control", expected="a mixwell.Control", given=control)

@@ -287,7 +287,7 @@ fn singular(problem: &Problem, inner: &[f64]) -> bool {
 }
 
 /// Standardised columns of all rows, value by value.
-fn by_batches(
+pub(crate) fn by_batches(
     n: usize,
     k: usize,
     apply: impl Fn(Part<'_>, &mut [f64]),

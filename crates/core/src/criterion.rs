@@ -147,7 +147,7 @@ impl Problem {
     }
 
     /// lambda of each grouping factor: block diagonal over its terms.
-    fn scales(&self, inner: &[f64]) -> Vec<Scale> {
+    pub(crate) fn scales(&self, inner: &[f64]) -> Vec<Scale> {
         let mut lambdas: Vec<Vec<f64>> = self.cross.factor_k.iter().map(|k| vec![0.0; k * k]).collect();
         for (term, theta) in self.split(inner) {
             let (k, o) = (term.structure.k, term.offset);

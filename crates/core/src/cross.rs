@@ -391,7 +391,7 @@ impl Cross {
     }
 
     /// Keeps the leading rows as one dense matrix too, when they are full enough for dense kernels to win.
-    fn densify(&mut self) {
+    pub(crate) fn densify(&mut self) {
         let tail = self.n_tail();
         let rows = self.q[self.n_leading.min(self.n_nodes())];
         let full = self.val_ptr[self.n_leading.min(self.n_nodes())] as f64;

@@ -1,4 +1,4 @@
-//! Linear mixed models: from rows to a certified optimum.
+//! Linear and generalised linear mixed models: from rows to a certified optimum.
 //!
 //! ```text
 //!   y = X beta + Z b + e      b = Lambda(theta) u      u ~ N(0, sigma^2 I)      e ~ N(0, sigma^2 W^-1)
@@ -29,7 +29,14 @@
 //!   batch.rs                many responses of one design, many selections of rows
 //! ```
 //!
-//! `dense.rs` is the only module that knows a linear-algebra library. After `cross.rs` nothing depends on the number of rows.
+//! Generalised models go another way over the same factor:
+//!
+//! ```text
+//!   family.rs jet.rs special.rs   log-likelihoods, written once over numbers that carry derivatives
+//!   laplace/                      modes by penalised IRLS, the Laplace approximation and its gradient, BFGS
+//! ```
+//!
+//! `batch.rs` runs many linear fits side by side. `dense.rs` is the only module that knows a linear-algebra library. After `cross.rs` nothing depends on the number of rows.
 
 #![deny(missing_docs)]
 
@@ -40,11 +47,15 @@ pub mod cross;
 pub mod dense;
 pub mod error;
 pub mod factor;
+pub mod family;
 pub mod information;
+pub mod jet;
+pub mod laplace;
 pub mod newton;
 pub mod ordering;
 pub mod restrict;
 pub mod solve;
+pub mod special;
 pub mod structure;
 pub mod term;
 

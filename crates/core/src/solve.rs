@@ -123,7 +123,7 @@ impl Problem {
     }
 
     /// A q-vector as J x k of one term, in the user's columns.
-    fn to_levels(&self, term: &TermShape, b: &[f64]) -> Vec<f64> {
+    pub(crate) fn to_levels(&self, term: &TermShape, b: &[f64]) -> Vec<f64> {
         let (c, k) = (&self.cross, term.structure.k);
         let mut out = Vec::with_capacity(term.n_levels * k);
         for e in &c.node_of[term.factor] {
@@ -135,7 +135,7 @@ impl Problem {
         out
     }
 
-    fn level_blocks(&self, term: &TermShape, blocks: &[f64]) -> Vec<f64> {
+    pub(crate) fn level_blocks(&self, term: &TermShape, blocks: &[f64]) -> Vec<f64> {
         let (c, k, kf) = (&self.cross, term.structure.k, self.cross.factor_k[term.factor]);
         let mut out = Vec::with_capacity(term.n_levels * k * k);
         for e in &c.node_of[term.factor] {

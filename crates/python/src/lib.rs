@@ -12,6 +12,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
 
 mod batch;
+mod laplace;
 
 /// Errors of the core become `mixwell.errors.MixwellError` with a code of the MW-N section.
 fn raise(py: Python<'_>, error: &Error) -> PyErr {
@@ -511,6 +512,8 @@ fn version() -> &'static str {
 mod _core {
     #[pymodule_export]
     use super::batch::{PyBatch, fit_subsets};
+    #[pymodule_export]
+    use super::laplace::{PyLaplace, PyLaplaceFit, family_rows};
     #[pymodule_export]
     use super::{PyOptimum, PyProblem, PySolution, PyTerm, version};
 }

@@ -6,13 +6,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mixwell.design.columns import Encoder, Factor, Plan, State, encode, match_levels, plan
+from mixwell.design.columns import Encoder, Plan, State, encode, match_levels, plan
 from mixwell.design.frame import Codes, Column, Frame, Labels, Mask, read_column
 from mixwell.design.groups import (
     Group,
@@ -22,7 +22,9 @@ from mixwell.design.groups import (
     refuse_confounded,
     refuse_equal_groups,
 )
+from mixwell.design.responses import read_response
 from mixwell.errors import Note, error, note
+from mixwell.families import GAUSSIAN, Family
 from mixwell.formula import Expr, Formula, Name, RandomTerm, Span, label, variables
 
 __all__ = ["LOUD", "Design", "RandomDesign", "Recipe", "build_design"]
@@ -79,6 +81,7 @@ class Recipe:
     random_plans: tuple[Plan, ...]
     levels: tuple[Labels, ...]
     offset_column: str | None = None
+    further: Mapping[str, tuple[Formula, Plan]] = field(default_factory=dict)
 
     def fixed(self, data: Any) -> Columns:
         """Columns of X, each float64 (n,) or None for the intercept."""
@@ -129,6 +132,12 @@ class Recipe:
         encoder = self._encoder(data, exprs)
         return sum((encoder.numeric(expr) for expr in exprs), np.zeros(encoder.n)) if exprs else None
 
+    def extra(self, name: str, data: Any) -> Columns:
+        """Columns of a further linear predictor, each float64 (n,) or None for ones."""
+        formula, planned = self.further[name]
+        used = [expr for term in formula.terms for expr in term.factors]
+        return encode(self._encoder(data, used), planned, intercept=formula.intercept)[1]
+
     def response(self, data: Any) -> Floats:
         """Values of the response (transformed as in the formula)."""
         assert self.formula.response is not None
@@ -170,6 +179,10 @@ class Design:
         Rebuilds X and Z for new data.
     frame
         The table as given.
+    extra
+        Names and columns of further linear predictors.
+    categories
+        Labels of an ordinal response, whose y are their positions.
     """
 
     formula: Formula
@@ -187,6 +200,8 @@ class Design:
     notes: tuple[Note, ...]
     recipe: Recipe
     frame: Frame
+    extra: Mapping[str, tuple[tuple[str, ...], Columns]] = field(default_factory=dict)
+    categories: Labels = ()
 
     @property
     def n(self) -> int:
@@ -202,6 +217,8 @@ def build_design(
     offset: Any = None,
     contrasts: Mapping[str, Any] | str | None = None,
     na_action: str = "drop",
+    family: Family = GAUSSIAN,
+    extra: Mapping[str, Formula] | None = None,
 ) -> Design:
     """Read a table as a formula says.
 
@@ -218,6 +235,10 @@ def build_design(
         row per level. A single name serves all unordered factors.
     na_action
         "drop" rows with missing values in any column used, or "fail".
+    family
+        Says what the response may be.
+    extra
+        One-sided formulas of further linear predictors, by name; they read the same rows.
 
     Returns
     -------
@@ -236,11 +257,13 @@ def build_design(
     if contrasts is not None and not isinstance(contrasts, (str, Mapping)):
         expected = "the name of a coding, or a mapping from columns to codings"
         raise error("MW-A07", option="contrasts", expected=expected, given=contrasts)
-    table = _read_table(formula, data, weights, offset, na_action)
+    extra = extra or {}
+    table = _read_table(formula, data, extra, weights=weights, offset=offset, na_action=na_action)
     encoder = Encoder(
         table.columns.__getitem__, table.n, formula.text, contrasts=contrasts, row=_row_finder(table.rows)
     )
-    y = _response(encoder, formula)
+    response = read_response(encoder, formula, family, _row_finder(table.rows))
+    y = response.y
     offset_values = _offset(encoder, formula, table.offset)
     _refuse_constant(formula, y, offset_values)
 
@@ -249,10 +272,11 @@ def build_design(
     )
     names, columns, assign = encode(encoder, fixed_plan, intercept=formula.intercept)
     refuse_confounded(formula, fixed_plan, encoder)
-    random, plans = _random_terms(formula, encoder)
+    random, plans = _random_terms(formula, encoder, residual=family.kind == "real")
     groups = [Group(term.codes, term.levels) for term in random]
     refuse_equal_groups(formula, groups)
-    notes = [*table.notes, *notes_on_groups(formula, groups, encoder)]
+    notes = [*table.notes, *response.notes, *notes_on_groups(formula, groups, encoder)]
+    further = {name: _further(each, encoder) for name, each in extra.items()}
     _check_contrasts(contrasts, encoder)
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
@@ -271,14 +295,24 @@ def build_design(
         columns=columns,
         assign=assign,
         term_labels=tuple(term.label for term in formula.terms),
-        weights=None if table.weights is None else table.weights.numeric(),
+        weights=_weights(table.weights, response.trials),
         offset=offset_values,
         random=random,
         rows=table.rows,
         n_rows=table.frame.n_rows,
         notes=tuple(notes),
-        recipe=Recipe(formula, encoder.states, fixed_plan, plans, levels, offset_column),
+        recipe=Recipe(
+            formula,
+            encoder.states,
+            fixed_plan,
+            plans,
+            levels,
+            offset_column,
+            {name: (extra[name], planned) for name, (planned, _, _) in further.items()},
+        ),
         frame=table.frame,
+        extra={name: (names, columns) for name, (_, names, columns) in further.items()},
+        categories=response.categories,
     )
 
 
@@ -297,13 +331,26 @@ class _Table(NamedTuple):
     notes: list[Note]
 
 
-def _read_table(formula: Formula, data: Any, weights: Any, offset: Any, na_action: str) -> _Table:
-    used = formula.variables()
+def _read_table(
+    formula: Formula,
+    data: Any,
+    extra_formulas: Mapping[str, Formula],
+    *,
+    weights: Any,
+    offset: Any,
+    na_action: str,
+) -> _Table:
+    used = list(formula.variables())
     extra = [given for given in (weights, offset) if isinstance(given, str)]
+    extra += [name for each in extra_formulas.values() for name, _ in each.variables()]
     frame = Frame.from_data(data, [*(name for name, _ in used), *extra])
     if frame.n_rows == 0:
         raise error("MW-D03")
     columns = {name: _read_used(frame, name, formula.text, span) for name, span in used}
+    for further in extra_formulas.values():
+        for name, span in further.variables():
+            if name not in columns:
+                columns[name] = _read_used(frame, name, further.text, span)
     given_weights = _argument(frame, "weights", weights)
     given_offset = _argument(frame, "offset", offset)
     rows, notes = _rows_used(frame.n_rows, columns, given_weights, given_offset, na_action)
@@ -411,20 +458,22 @@ def _row_finder(rows: Mask | None) -> Any:
 # --- the parts of a design ----------------------------------------------------------------------------------
 
 
-def _response(encoder: Encoder, formula: Formula) -> Floats:
-    """Values of y; the response must be numbers."""
-    response = formula.response
-    if response is None:
-        raise error("MW-F02", side=" to the left of '~'", text=formula.text, span=(0, 1))
-    value = encoder.value(response)
-    if isinstance(value, Factor):
-        advice = "The response must be numeric."
-        if value.kind == "boolean":
-            advice = "Convert it to 0 and 1 first, and mind that a model for a yes/no response is binomial."
-        kind = {"string": "text", "datetime": "dates"}.get(value.kind, value.kind)
-        where = {"text": formula.text, "span": response.span}
-        raise error("MW-D09", what=f"the response '{label(response)}'", kind=kind, advice=advice, **where)
-    return encoder.numeric(response)
+def _weights(given: Column | None, trials: Floats | None) -> Floats | None:
+    """Prior weights times numbers of trials."""
+    if given is None:
+        return trials
+    return given.numeric() if trials is None else given.numeric() * trials
+
+
+def _further(formula: Formula, encoder: Encoder) -> tuple[Plan, tuple[str, ...], Columns]:
+    """Plan, names and columns of a one-sided formula without random effects."""
+    if formula.random or formula.offsets or formula.response is not None:
+        raise error("MW-F36", text=formula.text, span=(0, len(formula.text)))
+    planned = plan(
+        [t.factors for t in formula.terms], intercept=formula.intercept, is_factor=encoder.is_factor
+    )
+    names, columns, _ = encode(encoder, planned, intercept=formula.intercept)
+    return planned, names, columns
 
 
 def _offset(encoder: Encoder, formula: Formula, given: Column | None) -> Floats | None:
@@ -443,14 +492,16 @@ def _refuse_constant(formula: Formula, y: Floats, offset: Floats | None) -> None
         raise error("MW-D11", response=label(formula.response) + less, value=float(free[0]), n=len(y))
 
 
-def _random_terms(formula: Formula, encoder: Encoder) -> tuple[tuple[RandomDesign, ...], tuple[Plan, ...]]:
+def _random_terms(
+    formula: Formula, encoder: Encoder, *, residual: bool
+) -> tuple[tuple[RandomDesign, ...], tuple[Plan, ...]]:
     """Code every random-effects term, and keep the plans of their columns."""
     designs, plans = [], []
     for term in formula.random:
         codes, levels = code_group(encoder, term.group)
         planned = plan([t.factors for t in term.terms], intercept=term.intercept, is_factor=encoder.is_factor)
         encoded = encode(encoder, planned, intercept=term.intercept)
-        check_size(formula, term, levels, len(encoded[0]), encoder)
+        check_size(formula, term, levels, len(encoded[0]), encoder, residual=residual)
         designs.append(_random_design(term, levels, codes, encoded))
         plans.append(planned)
     return tuple(designs), tuple(plans)

@@ -56,15 +56,19 @@ def code_group(encoder: Encoder, group: tuple[Expr, ...]) -> tuple[Codes, Labels
     return parts[0] if len(parts) == 1 else cross(parts)
 
 
-def check_size(formula: Formula, term: RandomTerm, levels: Labels, k: int, encoder: Encoder) -> None:
+def check_size(
+    formula: Formula, term: RandomTerm, levels: Labels, k: int, encoder: Encoder, *, residual: bool = True
+) -> None:
     """Refuse a factor with one level, with a level per row, or with more random effects than rows.
 
     An ar1 term may have as many effects as rows: two parameters describe them, and correlation over time is
-    what sets them apart from the residuals.
+    what sets them apart from the residuals. Families without a residual variance may have an effect per row.
     """
     group, count, n = term.group_label, len(levels), encoder.n
     if count == 1:
         raise error("MW-D15", group=group, level=level_text(levels[0]), term=str(term))
+    if not residual:
+        return
     if count >= n:
         raise error("MW-D16", group=group, levels=count, n=n, term=str(term))
     if count * k >= n and term.structure != "ar1":

@@ -606,7 +606,7 @@ class FittedModel:
         arguments = {**self.arguments, "method": self.method, "control": self.control, **changes}
         table = arguments.pop("data") if data is None else (arguments.pop("data"), data)[1]
         response = arguments.pop("response", None)
-        fitted = fit(changed, table, **arguments)
+        fitted: FittedModel = fit(changed, table, **arguments)
         # A response that came by refit() stays, unless there are new data or another response was asked for.
         if response is None or data is not None or fitted.design.response != self.design.response:
             return fitted

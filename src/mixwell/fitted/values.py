@@ -193,7 +193,8 @@ class VarCorr:
                     for j in range(len(sd))
                     for i in range(j + 1, len(sd))
                 ]
-        rows.append(("Residual", None, None, self.sigma**2, self.sigma))
+        if not np.isnan(self.sigma):  # families without a residual variance have none
+            rows.append(("Residual", None, None, self.sigma**2, self.sigma))
         names = ("group", "term", "other", "vcov", "sdcor")
         return self.to_table(
             {name: list(column) for name, column in zip(names, zip(*rows, strict=True), strict=True)}
@@ -213,7 +214,8 @@ class VarCorr:
                     beside[:j] = [_correlation(float(value)) for value in correlation[j, :j]]
                 rows.append([term.group if j == 0 else "", name, shown_sd[at], shown_variance[at], *beside])
                 at += 1
-        rows.append(["Residual", "", shown_sd[at], shown_variance[at], *[""] * (widest - 1)])
+        if not np.isnan(self.sigma):
+            rows.append(["Residual", "", shown_sd[at], shown_variance[at], *[""] * (widest - 1)])
         header = ("group", "term", "sd", "variance", *(["correlation"] + [""] * (widest - 2))[: widest - 1])
         return Block("Random effects", header, rows, left=2)
 

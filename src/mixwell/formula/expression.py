@@ -84,7 +84,7 @@ Structure: TypeAlias = Literal["us", "diag", "cs", "ar1"]
 class Function(NamedTuple):
     """How a function may be called: `data` arguments that read columns (-1: all), then constants."""
 
-    kind: Literal["elementwise", "scaling", "basis", "factor", "offset", "vector", "contrast"]
+    kind: Literal["elementwise", "scaling", "basis", "factor", "offset", "vector", "contrast", "response"]
     data: int = 1
     most: int = 1  # positional arguments; -1: any number
     keywords: tuple[str, ...] = ()
@@ -109,6 +109,7 @@ FUNCTIONS: dict[str, Function] = {
     "ordered": Function("factor", 1, 2, ("levels",), "ordered(f)"),
     "offset": Function("offset"),
     "c": Function("vector", 0, -1, (), "c(1, 2)"),
+    "cbind": Function("response", 2, 2, (), "cbind(successes, failures)"),
 }
 CONTRASTS: dict[str, str] = {  # every spelling -> the contrast it means
     spelling: kind
@@ -127,6 +128,7 @@ PLACES: dict[str, tuple[str, ...]] = {  # where a call stands -> the kinds of fu
     "level": ("elementwise", "scaling", "factor"),
     "constant": ("vector",),
     "contrast": ("contrast",),
+    "response": ("elementwise", "scaling", "response"),
 }
 CONTRAST_CALL = Function("contrast", 0, 1, _BASE, "treatment(base = 1)")
 STRUCTURES: dict[str, tuple[Structure, bool, bool]] = {  # name -> structure, homogeneous, may take hom=

@@ -124,7 +124,8 @@ def _response(parser: Parser, old: Formula | None) -> Expr | None:
         )
     response = old.response if old else None
     if tokens[0].kind != "~":
-        given = parser.arithmetic()
+        two = tokens[0].text == "cbind" and tokens[1].kind == "("
+        given = parser.call("response") if two else parser.arithmetic()
         if tokens[parser.at].kind != "~":
             raise parser.unexpected(tokens[parser.at])
         parser.only_values(given)

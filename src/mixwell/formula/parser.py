@@ -269,7 +269,7 @@ class Parser:
             if kind in ("|", "||") and depth == 1:
                 return self.fault("MW-F15", token.span, name=token.text, available=list(STRUCTURES))
             at += 1
-        known = [name for name in FUNCTIONS if name != "c"]
+        known = [name for name, spec in FUNCTIONS.items() if spec.kind not in ("vector", "response")]
         if token.text in CONTRASTS:
             suggestion = f"Contrasts go into C(): C(f, {CONTRASTS[token.text]})."
         else:
@@ -407,6 +407,7 @@ class Parser:
                 "basis": "It gives several columns: use it as a term of its own.",
                 "factor": "It gives a factor: use it as a term or a grouping factor of its own.",
                 "offset": "Add it to the other terms: y ~ x + offset(z).",
+                "response": "It is a response of two columns: write it to the left of '~'.",
                 "vector": "c(...) lists values of an argument, as in knots = c(1, 2).",
             }.get(spec.kind, "")
             raise self.fault("MW-F32", name.span, given=f"{name.text}()", advice=advice)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +29,7 @@ __all__ = [
     "boundaries",
     "conditioning",
     "denounce",
+    "say",
     "simpler_formula",
     "zeros_of",
 ]
@@ -212,8 +213,7 @@ def announce(m: FittedModel) -> FittedModel:
     said = [each for each in m.design.notes if each.code in LOUD]
     if m.problem.dropped:
         said.append(dropped_columns(m.design, m.kept, m.problem.dropped))
-    for each in said:
-        warnings.warn(MixwellWarning(each.code, each.text), stacklevel=_caller())
+    say(said)
     reason = ""
     if not m.optimum.converged:
         reason = f"the search stopped after {m.optimum.evaluations} evaluations with something left to gain"
@@ -224,6 +224,12 @@ def announce(m: FittedModel) -> FittedModel:
         failure = error("MW-C01", reason=reason)
         warnings.warn(MixwellWarning(failure.code, failure.message, failure.hint), stacklevel=_caller())
     return m
+
+
+def say(notes: Iterable[Note]) -> None:
+    """Emit notes as warnings, attributed to the first frame outside this package."""
+    for each in notes:
+        warnings.warn(MixwellWarning(each.code, each.text), stacklevel=_caller())
 
 
 def denounce(certificate: Certificate) -> Certificate:

@@ -29,6 +29,51 @@ impl Factor {
         out
     }
 
+    /// Off-diagonal blocks of K over the pattern of the cross-products, laid out as their `val`.
+    ///
+    /// `K_e,later = -P V K_later` for a leading level; those of the chain and of the tail are there already.
+    #[must_use]
+    pub fn pair_blocks(&self, c: &Cross, k_of: &Covariance) -> Vec<f64> {
+        let mut out = vec![0.0; c.val.len()];
+        let (v0, base, mt) = (c.val_ptr[c.n_leading.min(c.n_nodes())], c.q[c.n_sparse], k_of.m);
+        let mut local = Vec::new();
+        for e in 0..c.n_leading.min(c.n_nodes()) {
+            let (k, own) = (c.k(e), &mut out[c.val_ptr[e]..c.val_ptr[e + 1]]);
+            let width = own.len() / k;
+            if width == 0 {
+                continue;
+            }
+            gather(c, e, 0, k_of, &mut local);
+            let (node, pm) = (Node::original(c, e), precision_free(&self.w[c.d[e]..c.d[e + 1]], k));
+            for j in 0..width {
+                let column = &local[j * width..(j + 1) * width];
+                for l in 0..k {
+                    let u: f64 =
+                        node.v[l * width..(l + 1) * width].iter().zip(column).map(|(v, x)| v * x).sum();
+                    for i in 0..k {
+                        own[i * width + j] -= pm[i + l * k] * u;
+                    }
+                }
+            }
+        }
+        let chain = c.val_ptr[c.n_sparse];
+        out[v0..chain].copy_from_slice(&k_of.chain);
+        for e in c.n_sparse..c.n_nodes() {
+            let k = c.k(e);
+            let width = (c.val_ptr[e + 1] - c.val_ptr[e]) / k;
+            for l in c.nbr_ptr[e]..c.nbr_ptr[e + 1] {
+                let (r, first) = (c.nbr[l] as usize, c.col[l] as usize);
+                for b in 0..c.k(r) {
+                    for a in 0..k {
+                        out[c.val_ptr[e] + a * width + first + b] =
+                            k_of.tail[(c.q[e] - base + a) + (c.q[r] - base + b) * mt];
+                    }
+                }
+            }
+        }
+        out
+    }
+
     /// Scales C = S^-1 to K and adds up `Z'PZ` over the tail's levels.
     fn tail_traces(&self, c: &Cross, out: &mut Covariance) {
         let tail = c.n_tail();

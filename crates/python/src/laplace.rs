@@ -1,0 +1,215 @@
+//! Generalised models: the bridge to the Laplace approximation.
+
+use crate::{PyTerm, Values, contiguous, raise, square, vector, with_rows};
+use mixwell_core::Error;
+use mixwell_core::family::{Family, Full, Second};
+use mixwell_core::laplace::{Aux, Data, Laplace, LaplaceOptimum, State};
+use numpy::ndarray::{Array2, Array3};
+use numpy::{IntoPyArray, PyReadonlyArray1};
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyList};
+
+/// Columns (gamma, values) of an auxiliary predictor, and its known part.
+type PyAux<'py> = (Vec<(usize, Option<Values<'py>>)>, Option<Values<'py>>);
+
+/// A generalised linear mixed model with its columns.
+#[pyclass(frozen, name = "Laplace", module = "mixwell._core")]
+pub struct PyLaplace {
+    inner: Laplace,
+}
+
+/// Where a search ended, with the modes there.
+#[pyclass(frozen, name = "LaplaceFit", module = "mixwell._core")]
+pub struct PyLaplaceFit {
+    inner: LaplaceOptimum,
+}
+
+/// Log-likelihood of rows with its derivatives, one row of the array each:
+/// value, d1, d2 as the search computes them, then value, d1, d2, d3 with all derivatives, then by auxiliary predictor
+/// those of value, d1 and d2.
+#[pyfunction]
+pub fn family_rows(
+    py: Python<'_>,
+    family: (String, String, String),
+    y: Values<'_>,
+    weights: Option<Values<'_>>,
+    eta: Values<'_>,
+    aux: Vec<Values<'_>>,
+) -> PyResult<Py<PyAny>> {
+    let (name, link, zero) = &family;
+    let family = Family::parse(name, link, zero)
+        .ok_or_else(|| PyValueError::new_err(format!("unknown family {family:?}")))?;
+    let (y, eta) = (contiguous(&y, "y")?, contiguous(&eta, "eta")?);
+    let weights = borrow(weights.as_ref(), "weights")?;
+    let aux = aux.iter().map(|a| contiguous(a, "an auxiliary predictor")).collect::<PyResult<Vec<_>>>()?;
+    let n = y.len();
+    if eta.len() != n
+        || weights.is_some_and(|w| w.len() != n)
+        || aux.iter().any(|a| a.len() != n)
+        || aux.len() != family.n_aux()
+    {
+        return Err(raise(
+            py,
+            &Error::Shape { what: "rows of a family".into(), expected: n, found: eta.len() },
+        ));
+    }
+    let mut rows = vec![Full::default(); n];
+    family.full_rows(y, weights, eta, &aux, &mut rows);
+    let mut second = vec![Second::default(); n];
+    family.second_rows(y, weights, eta, &aux, &mut second);
+    let at = |(i, j): (usize, usize)| {
+        let r = &rows[i];
+        match j {
+            0 => second[i].value,
+            1 => second[i].d1,
+            2 => second[i].d2,
+            3 => r.value,
+            4 => r.d1,
+            5 => r.d2,
+            6 => r.d3,
+            _ => [r.a, r.a1, r.a2][(j - 7) % 3][(j - 7) / 3],
+        }
+    };
+    Ok(Array2::from_shape_fn((n, 7 + 3 * aux.len()), at).into_pyarray(py).into_any().unbind())
+}
+
+fn borrow<'a>(v: Option<&'a PyReadonlyArray1<'_, f64>>, what: &str) -> PyResult<Option<&'a [f64]>> {
+    v.map(|v| contiguous(v, what)).transpose()
+}
+
+#[pymethods]
+impl PyLaplace {
+    #[new]
+    #[allow(clippy::too_many_arguments)]
+    fn new(
+        py: Python<'_>,
+        family: (String, String, String),
+        y: Values<'_>,
+        columns: Vec<Option<Values<'_>>>,
+        terms: Vec<PyRef<'_, PyTerm>>,
+        weights: Option<Values<'_>>,
+        offset: Option<Values<'_>>,
+        aux: Vec<PyAux<'_>>,
+    ) -> PyResult<Self> {
+        let (name, link, zero) = &family;
+        let family = Family::parse(name, link, zero)
+            .ok_or_else(|| PyValueError::new_err(format!("unknown family {family:?}")))?;
+        let offset = borrow(offset.as_ref(), "the offset")?;
+        let aux = aux
+            .iter()
+            .map(|(columns, known)| {
+                let columns = columns
+                    .iter()
+                    .map(|(g, c)| Ok((*g, borrow(c.as_ref(), "an auxiliary column")?)))
+                    .collect::<PyResult<Vec<_>>>()?;
+                Ok(Aux { columns, offset: borrow(known.as_ref(), "an auxiliary offset")? })
+            })
+            .collect::<PyResult<Vec<_>>>()?;
+        with_rows(py, &y, &columns, &terms, weights.as_ref(), |rows| {
+            let data = Data {
+                family,
+                y: rows.y,
+                weights: rows.weights,
+                offset,
+                x: rows.x.clone(),
+                terms: rows.terms.clone(),
+                aux,
+            };
+            let inner = py.detach(|| Laplace::new(&data)).map_err(|e| raise(py, &e))?;
+            Ok(PyLaplace { inner })
+        })
+    }
+
+    #[getter]
+    fn n_theta(&self) -> usize {
+        self.inner.n_theta()
+    }
+
+    #[getter]
+    fn kept(&self) -> Vec<usize> {
+        self.inner.kept.clone()
+    }
+
+    /// The working basis of X, p x p: beta = basis beta~.
+    #[getter]
+    fn basis(&self, py: Python<'_>) -> Py<PyAny> {
+        square(py, &self.inner.back, self.inner.p())
+    }
+
+    /// Minimises F from a linear predictor and gammas.
+    fn optimize(
+        &self,
+        py: Python<'_>,
+        eta: Values<'_>,
+        gamma: Values<'_>,
+        max_evaluations: usize,
+    ) -> PyResult<PyLaplaceFit> {
+        let (eta, gamma) = (contiguous(&eta, "eta")?, contiguous(&gamma, "gamma")?);
+        let inner =
+            py.detach(|| self.inner.optimize(eta, gamma, max_evaluations)).map_err(|e| raise(py, &e))?;
+        Ok(PyLaplaceFit { inner })
+    }
+
+    /// F and its gradient at (theta of standardised columns, beta~, gamma).
+    fn evaluate(&self, py: Python<'_>, psi: Values<'_>) -> PyResult<(f64, Py<PyAny>)> {
+        let psi = contiguous(&psi, "psi")?;
+        let found = py.detach(|| {
+            let mut state = State::default();
+            let f = self.inner.evaluate(psi, &mut state)?;
+            Ok((f, self.inner.gradient(psi, &mut state)?.values))
+        });
+        let (f, gradient) = found.map_err(|e: Error| raise(py, &e))?;
+        Ok((f, vector(py, &gradient)))
+    }
+
+    /// Hessian of F at the end of a search; `scale` are about the standard errors of psi.
+    fn hessian(
+        &self,
+        py: Python<'_>,
+        fit: PyRef<'_, PyLaplaceFit>,
+        scale: Values<'_>,
+    ) -> PyResult<Py<PyAny>> {
+        let scale = contiguous(&scale, "scale")?;
+        let optimum = &fit.inner;
+        let h = py.detach(|| self.inner.hessian(optimum, scale)).map_err(|e| raise(py, &e))?;
+        Ok(square(py, &h, self.inner.n_psi()))
+    }
+
+    /// What a fit consists of, in the user's columns.
+    fn describe<'py>(&self, py: Python<'py>, fit: PyRef<'_, PyLaplaceFit>) -> PyResult<Bound<'py, PyDict>> {
+        let (model, o) = (&self.inner, &fit.inner);
+        let (t, p) = (model.n_theta(), model.p());
+        let out = PyDict::new(py);
+        out.set_item("psi", vector(py, &o.psi))?;
+        out.set_item("theta", vector(py, &model.problem.outer(&o.psi[..t])))?;
+        let beta: Vec<f64> =
+            (0..p).map(|i| (i..p).map(|j| model.back[i + j * p] * o.psi[t + j]).sum()).collect();
+        out.set_item("beta", vector(py, &beta))?;
+        out.set_item("gamma", vector(py, &o.psi[t + p..]))?;
+        out.set_item("criterion", o.criterion)?;
+        out.set_item("gradient", vector(py, &o.gradient))?;
+        out.set_item("promised", o.promised)?;
+        out.set_item("evaluations", o.evaluations)?;
+        out.set_item("inner", o.inner)?;
+        out.set_item("converged", o.converged)?;
+        out.set_item("scale", vector(py, &o.scale))?;
+        out.set_item("parts", o.state.parts)?;
+        out.set_item("eta", vector(py, &o.state.eta))?;
+        let (b, condvar) = model.levels(&o.state);
+        let (bs, vs, cone) = (PyList::empty(py), PyList::empty(py), PyList::empty(py));
+        for (i, term) in model.problem.cross.terms.iter().enumerate() {
+            let (j, k) = (term.n_levels, term.structure.k);
+            bs.append(Array2::from_shape_fn((j, k), |(l, a)| b[i][l * k + a]).into_pyarray(py))?;
+            let v = &condvar[i];
+            vs.append(
+                Array3::from_shape_fn((j, k, k), |(l, a, c)| v[l * k * k + a + c * k]).into_pyarray(py),
+            )?;
+            cone.append((square(py, &o.cone[i].0, k), square(py, &o.cone[i].1, k)))?;
+        }
+        out.set_item("b", bs)?;
+        out.set_item("condvar", vs)?;
+        out.set_item("cone", cone)?;
+        Ok(out)
+    }
+}
