@@ -158,6 +158,44 @@ def test_separation_is_named() -> None:
         mw.glm("y ~ x", data, family="binomial")
 
 
+def test_quadrature_is_the_integral() -> None:
+    """The log-likelihood with many nodes, with all constants, against numerical integration by group."""
+    from scipy import integrate
+    from scipy.stats import binom, norm
+
+    data = simulated(n=80)
+    m = mw.glmer("cbind(hits, size - hits) ~ x + (1 | g)", data, family="binomial", nagq=25)
+    eta = m.predict(type="link", re="population")
+    sd = float(m.theta[0])
+    total = 0.0
+    for group in set(data["g"]):
+        mine = (data["g"] == group).to_numpy()
+        hits, size = data["hits"][mine].to_numpy(), data["size"][mine].to_numpy()
+
+        def joint(b: float, hits: Any = hits, size: Any = size, eta: Any = eta[mine]) -> float:
+            share = 1 / (1 + np.exp(-(eta + b)))
+            return float(np.exp(binom.logpmf(hits, size, share).sum() + norm.logpdf(b, 0, sd)))
+
+        total += np.log(integrate.quad(joint, -12 * sd, 12 * sd, epsabs=0, epsrel=1e-10, points=[0.0])[0])
+    assert_allclose(m.loglik, total, rtol=1e-8)
+    assert m.certificate().passed and "25 nodes" in repr(m)
+    laplace = m.fixef.values - mw.glmer(m.formula, data, family="binomial").fixef.values
+    assert np.any(np.abs(laplace) > 1e-5)
+
+
+def test_automatic_quadrature_says_what_it_found() -> None:
+    rng = np.random.default_rng(2)
+    g = np.repeat(np.arange(40), 3)
+    y = (rng.random(120) < 1 / (1 + np.exp(-2.5 * rng.normal(size=40)[g]))).astype(int)
+    few = mw.glmer("y ~ 1 + (1 | g)", {"y": y, "g": g}, family="binomial", nagq="auto")
+    assert few.nagq == 11 and "not accurate" in few.notes[-1].text
+    counts = simulated(n=400)
+    many = mw.glmer("count ~ x + (1 | g)", counts, family="poisson", nagq="auto")
+    assert many.nagq == 1 and "accurate enough" in many.notes[-1].text
+    crossed = mw.glmer("y ~ x + (1 | g) + (1 | size)", counts, family="binomial", nagq="auto")
+    assert crossed.nagq == 1 and "cannot be checked" in crossed.notes[-1].text
+
+
 def test_the_one_door() -> None:
     data = simulated()
     one = mw.fit("y ~ x + (1 | g)", data, family="binomial")
@@ -196,7 +234,9 @@ def test_tables() -> None:
         ("count ~ x + (1 | g)", {"family": "poisson", "dispformula": "~ x"}, "MW-A79"),
         ("count ~ x + (1 | g)", {"family": "poisson", "ziformula": "~ (1 | g)"}, "MW-F36"),
         ("y ~ x + (1 | g)", {"family": "binomial", "ziformula": "~ 1"}, "MW-A78"),
-        ("y ~ x + (1 | g)", {"family": "binomial", "nagq": 5}, "MW-A01"),
+        ("y ~ x + (1 | g)", {"family": "binomial", "nAGQ": 5}, "MW-A01"),
+        ("y ~ x + (1 | g)", {"family": "binomial", "nagq": 0}, "MW-A07"),
+        ("y ~ x + (1 | g) + (1 | size)", {"family": "binomial", "nagq": 5}, "MW-A81"),
         ("y ~ x + (1 | g)", {"control": 3}, "MW-A07"),
     ],
 )

@@ -628,6 +628,11 @@ MESSAGES |= {
         "{advice}",
         {"what": "method='REML'", "family": "binomial", "advice": "Leave it out."},
     ),
+    "MW-A81": Message(
+        "quadrature (nagq > 1) needs one grouping factor with up to three effects a level: '{formula}'",
+        "Leave nagq out: the Laplace approximation has no such limits.",
+        {"formula": "y ~ x + (1 | g) + (1 | h)"},
+    ),
     "MW-A15": Message(
         "this fit has no REML criterion: it was fitted by ML",
         "Use m.deviance, or m.update(method='REML').",
@@ -952,6 +957,11 @@ MESSAGES |= {
         "separation: some responses are predicted perfectly, so {columns} have no finite estimate",
         "Their estimates and standard errors are where the search stopped; leave them out or collect other data.",
         {"columns": ["'x'"]},
+    ),
+    "MW-W14": Message(
+        "the Laplace approximation: {said}",
+        "",
+        {"said": "accurate enough, 9 nodes change -2 log-likelihood by 0.002."},
     ),
     "MW-W07": Message(
         "'{group}' is numeric: as a fixed effect it is one slope, as a grouping factor each value is a level.",

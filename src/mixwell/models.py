@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 
@@ -11,7 +11,7 @@ from mixwell.design import build_design
 from mixwell.design.frame import Frame
 from mixwell.errors import error
 from mixwell.families import resolve
-from mixwell.fitted import generalized
+from mixwell.fitted import generalized, quadrature
 from mixwell.fitted.generalized import GeneralizedModel
 from mixwell.fitted.result import FittedModel, cross_products
 from mixwell.formula import Formula, parse
@@ -37,6 +37,7 @@ def fit(
     offset: Any = None,
     contrasts: Mapping[str, Any] | str | None = None,
     na_action: NaAction = "drop",
+    nagq: int | Literal["auto"] = 1,
     control: Control | None = None,
 ) -> Any:
     """Fit a linear or generalised linear model, with random effects if the formula has any.
@@ -66,6 +67,8 @@ def fit(
         for all.
     na_action
         "drop" rows with missing values, and say how many, or "fail".
+    nagq
+        Nodes of quadrature for generalised models, see `glmer`.
     control
         Limits of the search, see `Control`.
 
@@ -90,9 +93,9 @@ def fit(
     further = {"zi": ziformula, "disp": dispformula}
     if family == "gaussian":
         choice("method", method or "REML", get_args(Method))
-        given = {"link": link, "ziformula": ziformula, "dispformula": dispformula}
+        given = {"link": link, "ziformula": ziformula, "dispformula": dispformula, "nagq": nagq}
         for name, value in given.items():
-            if value is not None and (name, value) != ("link", "identity"):
+            if value is not None and (name, value) not in (("link", "identity"), ("nagq", 1)):
                 advice = "Use glmer() or glm() with family='gaussian': any link and dispersion, by ML."
                 raise error("MW-A80", what=f"{name}={value!r}", family="gaussian", advice=advice)
         return _linear(formula, data, method=method or "REML", control=control, **options)
@@ -101,7 +104,14 @@ def fit(
         advice = "Generalised models are fitted by maximum likelihood: leave it out."
         raise error("MW-A80", what=f"method={method!r}", family=family, advice=advice)
     return _generalized(
-        _parsed(formula, data), data, family=family, link=link, further=further, control=control, **options
+        _parsed(formula, data),
+        data,
+        family=family,
+        link=link,
+        further=further,
+        control=control,
+        nagq=nagq,
+        **options,
     )
 
 
@@ -273,9 +283,10 @@ def glmer(
     offset: Any = None,
     contrasts: Mapping[str, Any] | str | None = None,
     na_action: NaAction = "drop",
+    nagq: int | Literal["auto"] = 1,
     control: Control | None = None,
 ) -> GeneralizedModel:
-    """Fit a generalised linear mixed model by the Laplace approximation, with all constants.
+    """Fit a generalised linear mixed model by the Laplace approximation or quadrature, with all constants.
 
     Parameters
     ----------
@@ -299,6 +310,9 @@ def glmer(
         Multiply the log-likelihood of a row; numbers of trials where the response is a share.
     offset, contrasts, na_action, control
         As for `fit`.
+    nagq
+        Nodes of adaptive Gauss-Hermite quadrature, for one grouping factor with up to three effects; 1 is the
+        Laplace approximation. "auto" checks whether that is accurate, says so, and uses 11 nodes if not.
 
     Returns
     -------
@@ -308,8 +322,9 @@ def glmer(
     Raises
     ------
     MixwellError
-        MW-A06 without random effects, MW-A76 to MW-A79 for families, links and formulas that do not go
-        together, MW-D28 to MW-D30 for responses that the family cannot have; otherwise as `fit`.
+        MW-A06 without random effects, MW-A81 where quadrature cannot be used, MW-A76 to MW-A79 for families,
+        links and formulas that do not go together, MW-D28 to MW-D30 for responses that the family cannot
+        have; otherwise as `fit`.
 
     Examples
     --------
@@ -325,6 +340,7 @@ def glmer(
     return _generalized(
         parsed,
         data,
+        nagq=nagq,
         family=family,
         link=link,
         further={"zi": ziformula, "disp": dispformula},
@@ -344,10 +360,13 @@ def _generalized(
     link: str | None,
     further: Mapping[str, str | Formula | None],
     control: Control | None,
+    nagq: int | Literal["auto"] = 1,
     **options: Any,
 ) -> GeneralizedModel:
     """Design, Laplace approximation, search, joint Hessian: the pipeline of generalised models."""
     _check_control(control)
+    if nagq != "auto" and (isinstance(nagq, bool) or not isinstance(nagq, int) or not 1 <= nagq <= 100):
+        raise error("MW-A07", option="nagq", expected="a whole number from 1 to 100, or 'auto'", given=nagq)
     control = control or _DEFAULTS
     extra = {name: parse(each) for name, each in further.items() if each is not None}
     chosen = resolve(family, link, extra_zeros="zi" in extra)
@@ -362,8 +381,13 @@ def _generalized(
     core = model.describe(fit)
     hessian = model.hessian(fit, np.asarray(core["scale"]))
     kept = tuple(model.kept)
-    arguments = {"data": data, "family": family, "link": link, **further, **options}
-    m = GeneralizedModel(design, chosen, control, predictors, core, hessian, arguments, kept, model.basis)
+    arguments = {"data": data, "family": family, "link": link, "nagq": nagq, **further, **options}
+    nodes, remarks = quadrature.choose(model, core, design, nagq)
+    if nodes > 1:
+        core, hessian = quadrature.integrated(model, core, hessian, nodes)
+    m = GeneralizedModel(
+        design, chosen, control, predictors, core, hessian, arguments, kept, model.basis, nodes, remarks
+    )
     intercept = chosen.kind == "ordered" and any(column is None for column in design.columns)
     given = len(design.columns) - intercept
     return generalized.announce(m, tuple(j for j in range(given) if j not in kept))

@@ -33,10 +33,10 @@
 //!
 //! ```text
 //!   family.rs jet.rs special.rs   log-likelihoods, written once over numbers that carry derivatives
-//!   laplace/                      modes by penalised IRLS, the Laplace approximation and its gradient, BFGS
+//!   laplace/                      modes by penalised IRLS, the Laplace approximation and its gradient, BFGS; quadrature
 //! ```
 //!
-//! `batch.rs` runs many linear fits side by side. `dense.rs` is the only module that knows a linear-algebra library. After `cross.rs` nothing depends on the number of rows.
+//! `dense.rs` is the only module that knows a linear-algebra library. After `cross.rs` linear models do not depend on the number of rows.
 
 #![deny(missing_docs)]
 

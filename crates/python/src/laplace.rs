@@ -163,6 +163,33 @@ impl PyLaplace {
         Ok((f, vector(py, &gradient)))
     }
 
+    /// Effects per level that quadrature would integrate over; None when it cannot.
+    #[getter]
+    fn integrable(&self) -> Option<usize> {
+        self.inner.integrable()
+    }
+
+    /// -2 log-likelihood at psi by adaptive quadrature with Gauss-Hermite nodes and weights.
+    fn integrate(
+        &self,
+        py: Python<'_>,
+        psi: Values<'_>,
+        nodes: Values<'_>,
+        weights: Values<'_>,
+    ) -> PyResult<f64> {
+        let (psi, nodes, weights) =
+            (contiguous(&psi, "psi")?, contiguous(&nodes, "nodes")?, contiguous(&weights, "weights")?);
+        py.detach(|| self.inner.integrate(psi, nodes, weights, &mut State::default()))
+            .map_err(|e| raise(py, &e))
+    }
+
+    /// The record of a point that was found elsewhere.
+    fn at(&self, py: Python<'_>, psi: Values<'_>, scale: Values<'_>) -> PyResult<PyLaplaceFit> {
+        let (psi, scale) = (contiguous(&psi, "psi")?, contiguous(&scale, "scale")?);
+        let inner = py.detach(|| self.inner.at(psi, scale)).map_err(|e| raise(py, &e))?;
+        Ok(PyLaplaceFit { inner })
+    }
+
     /// Hessian of F at the end of a search; `scale` are about the standard errors of psi.
     fn hessian(
         &self,

@@ -147,6 +147,8 @@ class GeneralizedModel:
     arguments: Mapping[str, Any]
     kept: tuple[int, ...]
     basis: Array = field(default_factory=lambda: np.empty((0, 0)))
+    nagq: int = 1
+    remarks: tuple[Note, ...] = ()
 
     # --- what was estimated -----------------------------------------------------------------------------
 
@@ -430,7 +432,7 @@ class GeneralizedModel:
     @cached_property
     def notes(self) -> tuple[Note, ...]:
         """Remarks worth reading."""
-        notes = list(self.design.notes)
+        notes = [*self.design.notes, *self.remarks]
         for term, factor in zip(self.design.random, self.lambdas, strict=True):
             if not np.any(factor):
                 notes.append(note("MW-C04", group=term.group, term=term.text))
@@ -479,6 +481,8 @@ class GeneralizedModel:
         zeros = f", {self.family.zero}" if self.family.zero else ""
         family = f"{self.family.name} ({self.family.link}){zeros}"
         how = "Laplace approximation" if self.is_mixed else "maximum likelihood"
+        if self.nagq > 1:
+            how = f"adaptive quadrature, {self.nagq} nodes"
         groups = [f"{term.group} {len(term.levels)} levels" for term in self.design.random]
         lines = [
             f"{self.formula.text}, family {family}",
@@ -531,7 +535,9 @@ class GeneralizedModel:
         """
         scale, gradient = np.asarray(self.core["scale"]), np.asarray(self.core["gradient"])
         lowest = 0.0
-        for term, (slope, size) in zip(self.design.random, self.core["cone"], strict=True):
+        # With quadrature the derivative in the covariances is not at hand: the gradient must do.
+        cones = zip(self.design.random, self.core["cone"], strict=True) if self.nagq == 1 else ()
+        for term, (slope, size) in cones:
             # Multipliers of the cone that the structure spans; cs and ar1 have their gradient instead.
             structure = "us" if len(term.names) == 1 else term.structure
             if structure in ("us", "diag"):

@@ -17,6 +17,7 @@
 //!
 //! All of it holds for singular Sigma. The search is BFGS from the Hessian of the linearised model.
 
+mod quadrature;
 mod search;
 
 use crate::basis::{Basis, Column};

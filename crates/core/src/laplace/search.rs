@@ -169,6 +169,25 @@ impl Laplace {
         })
     }
 
+    /// The record of a point that was found elsewhere.
+    pub fn at(&self, psi: &[f64], scale: &[f64]) -> Result<LaplaceOptimum, Error> {
+        let mut state = State::default();
+        let criterion = self.evaluate(psi, &mut state)?;
+        let g = self.gradient(psi, &mut state)?;
+        Ok(LaplaceOptimum {
+            psi: psi.to_vec(),
+            criterion,
+            gradient: g.values,
+            promised: 0.0,
+            evaluations: 1,
+            inner: state.inner,
+            converged: true,
+            scale: scale.to_vec(),
+            cone: g.g.into_iter().zip(g.size).collect(),
+            state,
+        })
+    }
+
     /// psi to begin with, and the Hessian of beta~ there (p x p).
     fn start(&self, eta: &[f64], gamma: &[f64]) -> Result<(Vec<f64>, Vec<f64>), Error> {
         let (n, p) = (self.n, self.p());
