@@ -243,3 +243,20 @@ def test_tables() -> None:
 def test_refusals(formula: str, options: dict[str, Any], code: str) -> None:
     with pytest.raises(mw.MixwellError, match=code):
         mw.glmer(formula, simulated(), **options)
+
+
+def test_hypotheses_are_z_or_t() -> None:
+    data = simulated()
+    m = mw.glmer("y ~ x + z + (1 | g)", data, family="binomial")
+    found = m.test("x = 0").table()
+    assert_allclose(found["p_value"], m.tidy()["p_value"][1:2], rtol=1e-9)
+    plain = mw.glm("amount ~ x", data, family="gamma", link="log")
+    assert_allclose(plain.test("x").table()["p_value"], plain.tidy()["p_value"][1:], rtol=1e-9)
+    assert plain.test("x").table()["df"][0] == 198
+
+
+def test_comparisons_of_generalised_models_are_refused() -> None:
+    data = simulated()
+    m = mw.glm("y ~ x", data, family="binomial")
+    with pytest.raises(mw.MixwellError, match="MW-A80"):
+        mw.compare(m, mw.glm("y ~ x + z", data, family="binomial"))

@@ -135,3 +135,15 @@ def test_quadrature(name: str) -> None:
 @pytest.mark.parametrize("name", MODELS)
 def test_every_fit_is_certified(name: str) -> None:
     assert fit(name).certificate().passed, fit(name).certificate()
+
+
+@pytest.mark.parametrize("contrasts", ["treatment", "sum", "helmert"])
+@pytest.mark.parametrize("type_", [2, 3])
+def test_anova_is_that_of_car(type_: Any, contrasts: str) -> None:
+    """glmmTMB is not polished here: its own tolerance is what limits the digits."""
+    theirs = json.loads((HERE / "glmm_anova.json").read_text())[f"type{type_}"]
+    m = mw.glmer("binary ~ x * f + z + (1 | g)", table("glmm"), family="binomial", contrasts=contrasts)
+    found = m.anova(type_)
+    assert list(found["term"]) == theirs["term"]
+    assert list(found["df"]) == theirs["df"]
+    assert_allclose(found["statistic"], theirs["statistic"], rtol=2e-5)

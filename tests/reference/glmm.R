@@ -111,4 +111,13 @@ plain_models <- list(
   plain(amount ~ x + f, Gamma("log"), "amount ~ x + f", "glm_gamma", family = "gamma", link = "log"),
   plain(amount ~ f, Gamma(), "amount ~ f", "glm_gamma_inverse", family = "gamma")
 )
+# Wald chi-squares of car, type III with sum-to-zero contrasts.
+wald <- function(type, contrasts) {
+  fit <- glmmTMB(binary ~ x * f + z + (1 | g), d, family = binomial, contrasts = contrasts)
+  table <- car::Anova(fit, type = type)
+  table <- table[rownames(table) != "(Intercept)", ]
+  list(term = rownames(table), statistic = table$Chisq, df = table$Df)
+}
+writeLines(toJSON(list(type2 = wald(2, list(f = "contr.treatment")), type3 = wald(3, list(f = "contr.sum"))), digits = NA, auto_unbox = TRUE,
+                  pretty = TRUE), "glmm_anova.json")
 writeLines(toJSON(c(models, ordered_models, quadrature, plain_models), digits = NA, auto_unbox = TRUE, pretty = TRUE), "glmm.json")

@@ -19,16 +19,20 @@ from mixwell.errors import MixwellError, Note, error, note
 from mixwell.families import Family, link_of, mean_of, slope_of
 from mixwell.fitted.text import Block, cells, html, p_value, text
 from mixwell.fitted.values import Covariance, NamedVector, VarCorr
+from mixwell.inference import anova, linear_tests
 from mixwell.inference.certificate import Certificate
 from mixwell.inference.checks import Check
 from mixwell.inference.diagnosis import dropped_columns, say
-from mixwell.inference.distributions import t_quantile, t_two_sided
+from mixwell.inference.distributions import chi2_tail, t_quantile, t_two_sided
+from mixwell.inference.hypotheses import containing
 from mixwell.inference.second_order import inverse_information
 from mixwell.options import Control, checked, choice
 
 if TYPE_CHECKING:
     from mixwell.design import Design
     from mixwell.formula import Formula
+    from mixwell.inference.linear_tests import HypothesisTest
+    from mixwell.inference.wald import Approximation
 
 __all__ = ["GeneralizedModel", "Predictors", "announce", "laplace_of", "predictors_of"]
 
@@ -125,9 +129,10 @@ class GeneralizedModel:
     """A fitted generalised linear (mixed) model.
 
     Coefficients: `fixef`, `se`, `vcov()`, `ranef()`, `varcorr()`, `theta`, `dispersion`, `zi_fixef`,
-    `disp_fixef`, `thresholds`. Likelihood: `loglik`, `aic`, `bic`. Rows: `fitted()`, `predict()`. Tables:
-    `summary()`, `tidy()`. Trust: `certificate()`. The log-likelihood holds all constants, so that AIC
-    compares families; without random effects it is exact, otherwise the Laplace approximation.
+    `disp_fixef`, `thresholds`. Likelihood: `loglik`, `aic`, `bic`. Rows: `fitted()`, `predict()`. Tests:
+    `test()`, `anova()`. Tables: `summary()`, `tidy()`. Trust: `certificate()`. The log-likelihood holds all
+    constants, so that AIC compares families; without random effects it is exact, otherwise the Laplace
+    approximation, or quadrature.
 
     Examples
     --------
@@ -426,6 +431,107 @@ class GeneralizedModel:
             for term, b in zip(terms, self.core["b"], strict=True):
                 eta += random_part(term.codes, term.columns, np.asarray(b))
         return eta if type == "link" else mean_of(self.family.link, eta)
+
+    # --- tests ------------------------------------------------------------------------------------------
+
+    @cached_property
+    def approximations(self) -> dict[tuple[str, str], Approximation]:
+        """Rules for degrees of freedom that were asked for so far."""
+        return {}
+
+    @property
+    def fixed_columns(self) -> tuple[Array | None, ...]:
+        """The estimable columns of X, each (n,); None stands for ones."""
+        return tuple(self.design.columns[j] for j in self.kept)
+
+    @property
+    def dropped(self) -> tuple[str, ...]:
+        """Columns of X that are combinations of earlier ones."""
+        return tuple(name for name in self.design.names if name not in self._names and name != "(Intercept)")
+
+    def test(self, *hypotheses: Any, **options: Any) -> HypothesisTest:
+        """Test linear hypotheses about the coefficients, written as text: "x = 0", "fb = fc".
+
+        Parameters
+        ----------
+        hypotheses, options
+            As of `FittedModel.test`; tests are z and chi-square, or t and F with residual degrees of freedom
+            where a generalised linear model has its dispersion estimated.
+
+        Returns
+        -------
+        HypothesisTest
+
+        Examples
+        --------
+        >>> import mixwell as mw
+        >>> m = mw.glm("count ~ x", {"count": [1, 2, 4, 8], "x": [0, 1, 2, 3]}, family="poisson")
+        >>> round(float(m.test("x = 0.5").table()["p_value"][0]), 3)
+        0.504
+        """
+        return linear_tests.test(self, *hypotheses, ddf=self._ddf, **options)  # type: ignore[arg-type]
+
+    @checked
+    def anova(self, type: Literal[2, 3] = 2) -> Any:  # noqa: A002 - the name that R gives it
+        """Test every term by Wald's chi-square, as car::Anova does.
+
+        Parameters
+        ----------
+        type
+            2: each term after all that do not contain it, the coefficients of those that do adjusted for by
+            their covariance. 3: equally weighted means and slopes, whatever the coding of the factors.
+
+        Returns
+        -------
+        table
+            Columns term, statistic, df, p_value.
+
+        Raises
+        ------
+        MixwellError
+            MW-A02 for another type, MW-A80 for ordinal models and for columns that were dropped.
+
+        Examples
+        --------
+        >>> import mixwell as mw
+        >>> m = mw.glm("count ~ x", {"count": [1, 2, 4, 8], "x": [0, 1, 2, 3]}, family="poisson")
+        >>> m.anova()["statistic"].round(3).tolist()
+        [5.125]
+        """
+        if type not in (2, 3):
+            raise error("MW-A02", option="type", given=type, allowed=["2", "3"])
+        if self.family.kind == "ordered" or self.dropped:
+            advice = "Use m.test('name = 0') for single coefficients."
+            raise error("MW-A80", what="anova()", family=self.family.name, advice=advice)
+        if type == 3:
+            return anova.anova(self, 3, test="chisq").table()  # type: ignore[arg-type]
+        beta, vcov = self.fixef.values, self.vcov()
+        columns = {
+            term: [i for i, j in enumerate(self.kept) if self.design.assign[j] == term]
+            for term in range(1, len(self.design.term_labels) + 1)
+        }
+
+        def wald(terms: tuple[int, ...]) -> float:
+            at = [i for term in terms for i in columns[term]]
+            return float(beta[at] @ np.linalg.solve(vcov[np.ix_(at, at)], beta[at])) if at else 0.0
+
+        statistic, df = [], []
+        for term, own in columns.items():
+            later = containing(self.design, term, same_covariates=False)
+            statistic.append(wald((term, *later)) - wald(later))
+            df.append(len(own))
+        return self.design.frame.native_like(
+            {
+                "term": list(self.design.term_labels),
+                "statistic": np.array(statistic),
+                "df": np.array(df),
+                "p_value": chi2_tail(np.array(statistic), np.maximum(np.array(df), 1)),
+            }
+        )
+
+    @property
+    def _ddf(self) -> str:
+        return "residual" if math.isfinite(self._df) else "normal"
 
     # --- tables and trust -------------------------------------------------------------------------------
 
