@@ -123,7 +123,7 @@ def test_standard_deviations(name: str) -> None:
 @pytest.mark.parametrize("name", ORDERED)
 def test_thresholds(name: str) -> None:
     model, m = MODELS[name], fit(name)
-    assert_allclose(m.thresholds.values, model["thresholds"], rtol=2e-5)
+    assert_allclose(m.thresholds.values, model["thresholds"], rtol=1e-4)
     assert_allclose(m.varcorr().terms[0].sd.values, [model["sd"]], rtol=SD)
 
 
@@ -146,4 +146,4 @@ def test_anova_is_that_of_car(type_: Any, contrasts: str) -> None:
     found = m.anova(type_)
     assert list(found["term"]) == theirs["term"]
     assert list(found["df"]) == theirs["df"]
-    assert_allclose(found["statistic"], theirs["statistic"], rtol=2e-5)
+    assert_allclose(found["statistic"], theirs["statistic"], rtol=1e-4)

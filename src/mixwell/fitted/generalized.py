@@ -432,6 +432,59 @@ class GeneralizedModel:
                 eta += random_part(term.codes, term.columns, np.asarray(b))
         return eta if type == "link" else mean_of(self.family.link, eta)
 
+    @checked
+    def simulate(
+        self, n: int = 1, *, seed: int | None = None, re: Literal["new", "conditional"] = "new"
+    ) -> Any:
+        """Draw responses from the fitted model.
+
+        Parameters
+        ----------
+        n
+            Number of draws.
+        seed
+            A whole number; drawn if None. The first draws do not depend on n.
+        re
+            "new": random effects are drawn, too; "conditional": they stay at their modes.
+
+        Returns
+        -------
+        table
+            Columns sim_1 .. sim_n, one row a row used: shares of the trials for binomial families, positions
+            of the categories for ordinal ones. Weights of other families do not matter.
+
+        Raises
+        ------
+        MixwellError
+            MW-A02 for another `re`, MW-A07 for a bad n or seed.
+
+        Examples
+        --------
+        >>> import mixwell as mw
+        >>> m = mw.glm("count ~ x", {"count": [1, 2, 4, 8], "x": [0, 1, 2, 3]}, family="poisson")
+        >>> list(m.simulate(2, seed=1))
+        ['sim_1', 'sim_2']
+        """
+        from mixwell.fitted.draws import draw  # noqa: PLC0415  (only here)
+        from mixwell.resampling.engine import count_of  # noqa: PLC0415
+        from mixwell.resampling.simulate import generator, seed_of  # noqa: PLC0415
+
+        choice("re", re, ("new", "conditional"))
+        key, count = seed_of(seed), count_of(n)
+        columns = {f"sim_{i + 1}": draw(self, generator(key, i), new=re == "new") for i in range(count)}
+        return self.design.frame.native_like(columns)
+
+    def auxiliary(self) -> tuple[Array, ...]:
+        """Return auxiliary parameters of each row on their natural scale, (n,) each; or thresholds."""
+        out = []
+        for at, (columns, known) in enumerate(self.predictors.columns):
+            values = np.zeros(self.nobs) if known is None else np.array(known)
+            for j, column in columns:
+                values += self.gamma[j] * (1.0 if column is None else column)
+            ordered = self.family.kind == "ordered"
+            out.append(values if ordered else np.asarray(self.family.auxiliary[at].natural(values)))
+        return tuple(out)
+
     # --- tests ------------------------------------------------------------------------------------------
 
     @cached_property
@@ -467,7 +520,7 @@ class GeneralizedModel:
         >>> import mixwell as mw
         >>> m = mw.glm("count ~ x", {"count": [1, 2, 4, 8], "x": [0, 1, 2, 3]}, family="poisson")
         >>> round(float(m.test("x = 0.5").table()["p_value"][0]), 3)
-        0.504
+        0.487
         """
         return linear_tests.test(self, *hypotheses, ddf=self._ddf, **options)  # type: ignore[arg-type]
 
@@ -496,7 +549,7 @@ class GeneralizedModel:
         >>> import mixwell as mw
         >>> m = mw.glm("count ~ x", {"count": [1, 2, 4, 8], "x": [0, 1, 2, 3]}, family="poisson")
         >>> m.anova()["statistic"].round(3).tolist()
-        [5.125]
+        [6.214]
         """
         if type not in (2, 3):
             raise error("MW-A02", option="type", given=type, allowed=["2", "3"])

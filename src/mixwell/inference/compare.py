@@ -166,9 +166,9 @@ def compare(
     ------
     MixwellError
         MW-A10 different rows, MW-A11 different responses or weights, MW-A14 fewer than two models, MW-A18
-        something that is no fit, MW-A80 generalised models, MW-A42 models that are not nested with test="lrt". Without `refit` MW-A04
-        REML fits with different fixed effects, MW-A12 REML and ML mixed, MW-A13 the same fixed effects in
-        another coding.
+        something that is no fit, MW-A80 generalised models, MW-A42 models that are not nested with
+        test="lrt". Without `refit` MW-A04 REML fits with different fixed effects, MW-A12 REML and ML mixed,
+        MW-A13 the same fixed effects in another coding.
 
     Notes
     -----
