@@ -255,11 +255,25 @@ def test_hypotheses_are_z_or_t() -> None:
     assert plain.test("x").table()["df"][0] == 198
 
 
-def test_comparisons_of_generalised_models_are_refused() -> None:
+def test_comparisons() -> None:
+    from scipy.stats import chi2
+
     data = simulated()
-    m = mw.glm("y ~ x", data, family="binomial")
-    with pytest.raises(mw.MixwellError, match="MW-A80"):
-        mw.compare(m, mw.glm("y ~ x + z", data, family="binomial"))
+    one = mw.glmer("count ~ x + (1 | g)", data, family="poisson")
+    two = mw.glmer("count ~ x + z + (1 | g)", data, family="poisson")
+    both = mw.compare(two, one).table()
+    statistic = 2 * (two.loglik - one.loglik)
+    assert_allclose(both["p_value"][1], chi2.sf(statistic, 1), rtol=1e-8)
+    assert_allclose(both["aic"], [one.aic, two.aic])
+    # a variance that is zero in the smaller model
+    plain = mw.glm("count ~ x", data, family="poisson")
+    tested = mw.compare(plain, one).table()
+    assert_allclose(tested["p_value"][1], 0.5 * chi2.sf(2 * (one.loglik - plain.loglik), 1), rtol=1e-8)
+    # other families compare by AIC only
+    other = mw.compare(one, mw.glmer("count ~ x + (1 | g)", data, family="nbinom2"))
+    assert np.isnan(other.table()["p_value"][1]) and "families or links differ" in other.notes[0].text
+    with pytest.raises(mw.MixwellError, match="MW-A42"):
+        mw.compare(one, mw.glmer("count ~ x + (1 | g)", data, family="nbinom2"), test="lrt")
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
@@ -28,7 +28,7 @@ class Auxiliary:
 
     name: str
     scale: Literal["log", "log variance", "logit", "logit - 1"]
-    start: Callable[[Array, Array], float]
+    start: Callable[[Array, Array], float] = field(compare=False)
 
     def natural(self, value: Any) -> Any:
         """Value on the natural scale, from that of its predictor."""

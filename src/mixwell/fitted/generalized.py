@@ -235,8 +235,7 @@ class GeneralizedModel:
         mu = mean_of(self.family.link, eta)
         slope = slope_of(self.family.link, eta)
         information = self._weights * slope**2 / VARIANCE[self.family.name](mu)
-        columns = [self.design.columns[j] for j in self.kept]
-        X = np.column_stack([np.ones(self.nobs) if c is None else c for c in columns]) @ self.basis
+        X = self.model_matrix() @ self.basis
         inner = np.linalg.inv(X.T @ (information[:, None] * X))
         return np.asarray(self.pearson_dispersion * self.basis @ inner @ self.basis.T)
 
@@ -495,7 +494,20 @@ class GeneralizedModel:
     @property
     def fixed_columns(self) -> tuple[Array | None, ...]:
         """The estimable columns of X, each (n,); None stands for ones."""
-        return tuple(self.design.columns[j] for j in self.kept)
+        columns = self.design.columns
+        if self.family.kind == "ordered":
+            columns = tuple(column for column in columns if column is not None)
+        return tuple(columns[j] for j in self.kept)
+
+    def model_matrix(self) -> Array:
+        """Return X (n, p), columns as in `fixef.names`."""
+        columns = [np.ones(self.nobs) if c is None else c for c in self.fixed_columns]
+        return np.column_stack(columns or [np.empty((self.nobs, 0))])
+
+    @property
+    def is_reml(self) -> bool:
+        """Whether the criterion is a restricted likelihood: it never is."""
+        return False
 
     @property
     def dropped(self) -> tuple[str, ...]:

@@ -148,7 +148,8 @@ def compare(
     Parameters
     ----------
     models
-        Two or more fits.
+        Two or more fits. Generalised models of different families can be compared by AIC, not by tests;
+        where a variance is zero in the smaller model, their tests have the mixture of chi-squares.
     test
         "auto" tests the neighbours that are nested and says why others are not; "lrt" refuses the others;
         "none".
@@ -166,7 +167,7 @@ def compare(
     ------
     MixwellError
         MW-A10 different rows, MW-A11 different responses or weights, MW-A14 fewer than two models, MW-A18
-        something that is no fit, MW-A80 generalised models, MW-A42 models that are not nested with
+        something that is no fit, MW-A42 models that are not nested with
         test="lrt". Without `refit` MW-A04 REML fits with different fixed effects, MW-A12 REML and ML mixed,
         MW-A13 the same fixed effects in another coding.
 
@@ -209,9 +210,6 @@ def compare(
     for each in models:
         if not hasattr(each, "design"):
             raise error("MW-A18", kind=type(each).__name__)
-        if (family := getattr(each, "family", None)) is not None:
-            advice = "Set their m.aic and m.loglik side by side: these hold all constants."
-            raise error("MW-A80", what="compare()", family=family.name, advice=advice)
     if len(models) < 2:
         raise error("MW-A14", given=len(models))
     for other in models[1:]:

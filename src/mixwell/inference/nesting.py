@@ -59,6 +59,9 @@ class Nesting:
 
 def nesting(small: FittedModel, large: FittedModel) -> Nesting:
     """Find out whether `small` is a special case of `large`, fitted to the same rows."""
+    if reason := _other_distribution(small, large):
+        return Nesting(reason)
+    generalised = getattr(large, "family", None) is not None
     fixed = len(large.kept) - len(small.kept)
     random = int(large.theta.size - small.theta.size)
     if missing := _fixed_outside(small, large):
@@ -70,7 +73,24 @@ def nesting(small: FittedModel, large: FittedModel) -> Nesting:
         return Nesting("they are the same model")
     if random < 0:
         return Nesting("the one with fewer fixed effects has more covariance parameters")
-    return replace(found, fixed=fixed, random=random, tested=found.tested if random == 1 else None)
+    # The simulated distribution of a variance's test is that of linear models.
+    tested = found.tested if random == 1 and not generalised else None
+    return replace(found, fixed=fixed, random=random, tested=tested)
+
+
+def _other_distribution(small: FittedModel, large: FittedModel) -> str:
+    """Why two models differ in more than their fixed and random effects; empty when they do not."""
+    families = [getattr(m, "family", None) for m in (small, large)]
+    if families[0] != families[1]:
+        return "their families or links differ"
+    if families[0] is None:
+        return ""
+    if getattr(small, "nagq", 1) != getattr(large, "nagq", 1):
+        return "their likelihoods have different numbers of quadrature nodes"
+    extras = [m.design.extra for m in (small, large)]
+    if {k: v[0] for k, v in extras[0].items()} != {k: v[0] for k, v in extras[1].items()}:
+        return "their formulas for zeros or dispersion differ"
+    return ""
 
 
 def same_span(one: Array, two: Array) -> bool:

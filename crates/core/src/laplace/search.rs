@@ -21,6 +21,9 @@ const NEGLIGIBLE: f64 = 1e-12;
 /// When F does not change any more, a promise below this is its rounding (or a parameter on its way to infinity).
 const STALLED: f64 = 1e-6;
 
+/// A relative change of F that may be rounding; three such steps in a row are the end.
+const QUIET: f64 = 1e-11;
+
 /// Standard deviations at the start lie between these.
 const START: (f64, f64) = (0.15, 5.0);
 
@@ -104,7 +107,7 @@ impl Laplace {
 
         positive(&mut b, m);
 
-        let (mut promised, mut converged) = (f64::INFINITY, m == 0);
+        let (mut promised, mut converged, mut quiet) = (f64::INFINITY, m == 0, 0);
         while evaluations < max_evaluations && !converged {
             let (mut step, decrease) = newton_step(&b, &g.values);
             promised = decrease;
@@ -143,12 +146,12 @@ impl Laplace {
                 converged = promised < STALLED;
                 break;
             };
-            let stalled = (f - value).abs() <= 1e-13 * f.abs();
+            quiet = if (f - value).abs() <= QUIET * f.abs() { quiet + 1 } else { 0 };
             state = next_state;
             let next = self.gradient(&next_psi, &mut state)?;
             update(&mut b, &psi, &next_psi, &g.values, &next.values);
             (psi, g, f) = (next_psi, next, value);
-            if stalled && promised < STALLED {
+            if quiet >= 3 && promised < STALLED {
                 promised = newton_step(&b, &g.values).1;
                 converged = promised < STALLED;
                 break;
