@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from mixwell import data
     from mixwell.errors import MixwellError, MixwellWarning
-    from mixwell.fitted.generalized import GeneralizedModel
     from mixwell.fitted.result import FittedModel
     from mixwell.fitted.values import NamedVector, VarCorr
+    from mixwell.generalized.model import GeneralizedModel
     from mixwell.inference.anova import Anova
     from mixwell.inference.certificate import Certificate
     from mixwell.inference.compare import Comparison, compare
@@ -82,7 +82,7 @@ _HOME = {
     "Comparison": "inference.compare",
     "Control": "options",
     "FittedModel": "fitted.result",
-    "GeneralizedModel": "fitted.generalized",
+    "GeneralizedModel": "generalized.model",
     "HypothesisTest": "inference.linear_tests",
     "Influence": "inference.influence",
     "MinimumEffect": "planning",

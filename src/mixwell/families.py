@@ -7,7 +7,7 @@ scale without bounds there: logarithms, logits.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -62,6 +62,15 @@ class Family:
     kind: str
     auxiliary: tuple[Auxiliary, ...] = ()
     zero: Zero = ""
+
+    @property
+    def is_exponential(self) -> bool:
+        """Whether the variance is a dispersion times a function of the mean alone."""
+        return self.name in _VARIANCES and not self.zero
+
+    def variance(self, mu: Array) -> Array:
+        """Return the variance function of a mean: that of a response with dispersion and weight one."""
+        return _VARIANCES[self.name](mu)
 
     @property
     def core(self) -> tuple[str, str, str]:
@@ -175,6 +184,13 @@ _ALIASES = {
     "ordinal": "cumulative",
     "bernoulli": "binomial",
     "1/mu^2": "inverse_squared",
+}
+_VARIANCES: Mapping[str, Callable[[Array], Array]] = {
+    "gaussian": np.ones_like,
+    "binomial": lambda mu: mu * (1 - mu),
+    "poisson": lambda mu: mu,
+    "gamma": np.square,
+    "inverse_gaussian": lambda mu: mu**3,
 }
 GAUSSIAN = Family("gaussian", "identity", "real")
 """The family of linear models; their residual variance is profiled out, so it has no auxiliary parameter."""

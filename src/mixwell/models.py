@@ -5,16 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal, get_args
 
-import numpy as np
-
 from mixwell.design import build_design
 from mixwell.design.frame import Frame
 from mixwell.errors import error
 from mixwell.families import resolve
-from mixwell.fitted import generalized, quadrature
-from mixwell.fitted.generalized import GeneralizedModel
 from mixwell.fitted.result import FittedModel, cross_products
 from mixwell.formula import Formula, parse
+from mixwell.generalized.fitting import fit_design
+from mixwell.generalized.model import GeneralizedModel
 from mixwell.inference.diagnosis import announce
 from mixwell.options import Control, Method, NaAction, checked, choice
 
@@ -367,30 +365,13 @@ def _generalized(
     _check_control(control)
     if nagq != "auto" and (isinstance(nagq, bool) or not isinstance(nagq, int) or not 1 <= nagq <= 100):
         raise error("MW-A07", option="nagq", expected="a whole number from 1 to 100, or 'auto'", given=nagq)
-    control = control or _DEFAULTS
     extra = {name: parse(each) for name, each in further.items() if each is not None}
     chosen = resolve(family, link, extra_zeros="zi" in extra)
     if "disp" in extra and (not chosen.auxiliary or chosen.auxiliary[0].name == "zi"):
         raise error("MW-A79", what="dispformula", family=chosen.name)
     design = build_design(formula, data, family=chosen, extra=extra, **options)
-    predictors = generalized.predictors_of(design, chosen)
-    model = generalized.laplace_of(design, chosen, predictors)
-    weights = np.ones(design.n) if design.weights is None else design.weights
-    start = chosen.start(design.y, weights)
-    fit = model.optimize(start, predictors.start, control.max_evaluations)
-    core = model.describe(fit)
-    hessian = model.hessian(fit, np.asarray(core["scale"]))
-    kept = tuple(model.kept)
-    arguments = {"data": data, "family": family, "link": link, "nagq": nagq, **further, **options}
-    nodes, remarks = quadrature.choose(model, core, design, nagq)
-    if nodes > 1:
-        core, hessian = quadrature.integrated(model, core, hessian, nodes)
-    m = GeneralizedModel(
-        design, chosen, control, predictors, core, hessian, arguments, kept, model.basis, nodes, remarks
-    )
-    intercept = chosen.kind == "ordered" and any(column is None for column in design.columns)
-    given = len(design.columns) - intercept
-    return generalized.announce(m, tuple(j for j in range(given) if j not in kept))
+    arguments = {"data": data, "family": family, "link": link, **further, **options}
+    return fit_design(design, chosen, control or _DEFAULTS, nagq, arguments)
 
 
 def _parsed(formula: str | Formula, data: Any) -> Formula:

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mixwell.families import link_of, mean_of
 from mixwell.fitted.new_rows import random_part
+from mixwell.options import checked, choice
+from mixwell.resampling.engine import count_of
+from mixwell.resampling.simulate import generator, seed_of
 
 if TYPE_CHECKING:
-    from mixwell.fitted.generalized import GeneralizedModel
+    from mixwell.generalized.model import GeneralizedModel
 
-__all__ = ["draw"]
+__all__ = ["draw", "simulate"]
 
 Array = NDArray[np.float64]
 
@@ -90,3 +93,42 @@ _DRAWS: Mapping[str, Callable[..., Any]] = {
     "tweedie": _tweedie,
     "t": lambda rng, mu, aux, w: mu + aux[0] * rng.standard_t(aux[1]),
 }
+
+
+@checked
+def simulate(
+    m: GeneralizedModel, n: int = 1, *, seed: int | None = None, re: Literal["new", "conditional"] = "new"
+) -> Any:
+    """Draw responses from the fitted model.
+
+    Parameters
+    ----------
+    n
+        Number of draws.
+    seed
+        A whole number; drawn if None. The first draws do not depend on n.
+    re
+        "new": random effects are drawn, too; "conditional": they stay at their modes.
+
+    Returns
+    -------
+    table
+        Columns sim_1 .. sim_n, one row a row used: shares of the trials for binomial families, positions
+        of the categories for ordinal ones. Weights of other families do not matter.
+
+    Raises
+    ------
+    MixwellError
+        MW-A02 for another `re`, MW-A07 for a bad n or seed.
+
+    Examples
+    --------
+    >>> import mixwell as mw
+    >>> m = mw.glm("count ~ x", {"count": [1, 2, 4, 8], "x": [0, 1, 2, 3]}, family="poisson")
+    >>> list(m.simulate(2, seed=1))
+    ['sim_1', 'sim_2']
+    """
+    choice("re", re, ("new", "conditional"))
+    key, count = seed_of(seed), count_of(n)
+    columns = {f"sim_{i + 1}": draw(m, generator(key, i), new=re == "new") for i in range(count)}
+    return m.design.frame.native_like(columns)

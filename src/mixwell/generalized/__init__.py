@@ -1,0 +1,10 @@
+"""Generalised linear (mixed) models: the steps of `fitting.fit_design`, and what a fit can be asked.
+
+predictors.py   design -> what the core takes: columns, terms, auxiliary predictors
+fitting.py      search, joint Hessian, quadrature
+model.py        GeneralizedModel, an index of everything that can be asked of a fit
+quadrature.py   adaptive Gauss-Hermite quadrature from the Laplace optimum
+certificate.py  whether it is an optimum;  separation.py  coefficients without a finite estimate
+predict.py, simulate.py   rows, old, new and drawn
+anova.py, tables.py       tests and tables
+"""
