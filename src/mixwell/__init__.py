@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from mixwell.fitted.result import FittedModel
     from mixwell.fitted.values import NamedVector, VarCorr
     from mixwell.generalized.model import GeneralizedModel
+    from mixwell.generalized.priors import Prior
     from mixwell.inference.anova import Anova
     from mixwell.inference.certificate import Certificate
     from mixwell.inference.compare import Comparison, compare
@@ -57,6 +58,7 @@ __all__ = [
     "Plan",
     "Power",
     "PowerCurve",
+    "Prior",
     "RePCA",
     "VarCorr",
     "__version__",
@@ -93,6 +95,7 @@ _HOME = {
     "Plan": "planning",
     "Power": "planning",
     "PowerCurve": "planning",
+    "Prior": "generalized.priors",
     "RePCA": "inference.description",
     "VarCorr": "fitted.values",
     "compare": "inference.compare",

@@ -633,6 +633,21 @@ MESSAGES |= {
         "Leave nagq out: the Laplace approximation has no such limits.",
         {"formula": "y ~ x + (1 | g) + (1 | h)"},
     ),
+    "MW-A82": Message(
+        "a prior's {what} must be a positive number, or None, got {given!r}",
+        "Standard deviations and degrees of freedom are positive: mw.Prior(fixef=2.5).",
+        {"what": "fixef", "given": -1.0},
+    ),
+    "MW-A83": Message(
+        "the prior names a {what} that the model does not have: {given!r}",
+        "It has: {available}.  {suggestion}",
+        {"what": "coefficient", "given": "z", "available": ("(Intercept)", "x")},
+    ),
+    "MW-A84": Message(
+        "fits with a prior have no likelihoods to compare: '{formula}'",
+        "Fit the models without prior=, or compare their predictions.",
+        {"formula": "y ~ x"},
+    ),
     "MW-A15": Message(
         "this fit has no REML criterion: it was fitted by ML",
         "Use m.deviance, or m.update(method='REML').",

@@ -13,6 +13,7 @@ from mixwell.fitted.result import FittedModel, cross_products
 from mixwell.formula import Formula, parse
 from mixwell.generalized.fitting import fit_design
 from mixwell.generalized.model import GeneralizedModel
+from mixwell.generalized.priors import Prior
 from mixwell.inference.diagnosis import announce
 from mixwell.options import Control, Method, NaAction, checked, choice
 
@@ -36,6 +37,7 @@ def fit(
     contrasts: Mapping[str, Any] | str | None = None,
     na_action: NaAction = "drop",
     nagq: int | Literal["auto"] = 1,
+    prior: Prior | None = None,
     control: Control | None = None,
 ) -> Any:
     """Fit a linear or generalised linear model, with random effects if the formula has any.
@@ -65,8 +67,8 @@ def fit(
         for all.
     na_action
         "drop" rows with missing values, and say how many, or "fail".
-    nagq
-        Nodes of quadrature for generalised models, see `glmer`.
+    nagq, prior
+        Nodes of quadrature and penalties of generalised models, see `glmer`.
     control
         Limits of the search, see `Control`.
 
@@ -91,7 +93,13 @@ def fit(
     further = {"zi": ziformula, "disp": dispformula}
     if family == "gaussian":
         choice("method", method or "REML", get_args(Method))
-        given = {"link": link, "ziformula": ziformula, "dispformula": dispformula, "nagq": nagq}
+        given: dict[str, Any] = {
+            "link": link,
+            "ziformula": ziformula,
+            "dispformula": dispformula,
+            "nagq": nagq,
+        }
+        given["prior"] = prior
         for name, value in given.items():
             if value is not None and (name, value) not in (("link", "identity"), ("nagq", 1)):
                 advice = "Use glmer() or glm() with family='gaussian': any link and dispersion, by ML."
@@ -108,6 +116,7 @@ def fit(
         link=link,
         further=further,
         control=control,
+        prior=prior,
         nagq=nagq,
         **options,
     )
@@ -225,13 +234,14 @@ def glm(
     offset: Any = None,
     contrasts: Mapping[str, Any] | str | None = None,
     na_action: NaAction = "drop",
+    prior: Prior | None = None,
     control: Control | None = None,
 ) -> GeneralizedModel:
     """Fit a generalised linear model by maximum likelihood: `glmer` for a formula without random effects.
 
     Parameters
     ----------
-    formula, data, family, link, ziformula, dispformula, weights, offset, contrasts, na_action, control
+    formula, data, family, link, ziformula, dispformula, weights, offset, contrasts, na_action, prior, control
         As for `glmer`.
 
     Returns
@@ -260,6 +270,7 @@ def glm(
         family=family,
         link=link,
         further={"zi": ziformula, "disp": dispformula},
+        prior=prior,
         control=control,
         weights=weights,
         offset=offset,
@@ -282,6 +293,7 @@ def glmer(
     contrasts: Mapping[str, Any] | str | None = None,
     na_action: NaAction = "drop",
     nagq: int | Literal["auto"] = 1,
+    prior: Prior | None = None,
     control: Control | None = None,
 ) -> GeneralizedModel:
     """Fit a generalised linear mixed model by the Laplace approximation or quadrature, with all constants.
@@ -311,6 +323,8 @@ def glmer(
     nagq
         Nodes of adaptive Gauss-Hermite quadrature, for one grouping factor with up to three effects; 1 is the
         Laplace approximation. "auto" checks whether that is accurate, says so, and uses 11 nodes if not.
+    prior
+        Weakly informative priors as penalties, see `Prior`: for separated data.
 
     Returns
     -------
@@ -342,6 +356,7 @@ def glmer(
         family=family,
         link=link,
         further={"zi": ziformula, "disp": dispformula},
+        prior=prior,
         control=control,
         weights=weights,
         offset=offset,
@@ -358,6 +373,7 @@ def _generalized(
     link: str | None,
     further: Mapping[str, str | Formula | None],
     control: Control | None,
+    prior: Prior | None = None,
     nagq: int | Literal["auto"] = 1,
     **options: Any,
 ) -> GeneralizedModel:
@@ -365,13 +381,22 @@ def _generalized(
     _check_control(control)
     if nagq != "auto" and (isinstance(nagq, bool) or not isinstance(nagq, int) or not 1 <= nagq <= 100):
         raise error("MW-A07", option="nagq", expected="a whole number from 1 to 100, or 'auto'", given=nagq)
+    if prior is not None and not isinstance(prior, Prior):
+        raise error("MW-A07", option="prior", expected="a mixwell.Prior", given=prior)
     extra = {name: parse(each) for name, each in further.items() if each is not None}
     chosen = resolve(family, link, extra_zeros="zi" in extra)
     if "disp" in extra and (not chosen.auxiliary or chosen.auxiliary[0].name == "zi"):
         raise error("MW-A79", what="dispformula", family=chosen.name)
     design = build_design(formula, data, family=chosen, extra=extra, **options)
-    arguments = {"data": data, "family": family, "link": link, **further, **options}
-    return fit_design(design, chosen, control or _DEFAULTS, nagq, arguments)
+    arguments = {
+        "data": data,
+        "family": family,
+        "link": link,
+        "ziformula": further["zi"],
+        "dispformula": further["disp"],
+        **options,
+    }
+    return fit_design(design, chosen, control or _DEFAULTS, arguments, nagq=nagq, prior=prior)
 
 
 def _parsed(formula: str | Formula, data: Any) -> Formula:

@@ -18,6 +18,7 @@
 //! With zero inflation, or as a hurdle, the last auxiliary predictor is the logit of the probability of an extra zero, or of a zero.
 
 use crate::jet::{Jet2, Jet3, Scalar};
+use crate::kernels::{binomial_logit, poisson_log};
 use crate::special;
 use rayon::prelude::*;
 
@@ -234,6 +235,64 @@ impl Family {
         out: &mut [Second],
     ) {
         self.rows(y, weight, eta, aux, out, |f, y, w, eta, aux| f.second(y, w, eta, aux));
+    }
+
+    /// Sum of the log-likelihoods of many rows less their [`Family::constant`]s, with the derivatives of each row.
+    ///
+    /// For the two families that are used most the values of single rows are not computed, only their sum.
+    pub fn kernel_rows(
+        &self,
+        y: &[f64],
+        weight: Option<&[f64]>,
+        eta: &[f64],
+        aux: &[&[f64]],
+        out: &mut [Second],
+    ) -> f64 {
+        let chunk = |(c, out): (usize, &mut [Second])| -> f64 {
+            let part = c * CHUNK..c * CHUNK + out.len();
+            let (y, eta) = (&y[part.clone()], &eta[part.clone()]);
+            let own = weight.map(|w| &w[part.clone()]);
+            match (self.kind, self.link, self.zero) {
+                (Kind::Binomial, Link::Logit, Zero::None) => binomial_logit(y, own, eta, out),
+                (Kind::Poisson, Link::Log, Zero::None) => poisson_log(y, own, eta, out),
+                _ => {
+                    let aux: Vec<&[f64]> = aux.iter().map(|a| &a[part.clone()]).collect();
+                    let mut at = [0.0; MAX_AUX];
+                    let mut sum = 0.0;
+                    for (i, out) in out.iter_mut().enumerate() {
+                        at.iter_mut().zip(&aux).for_each(|(v, column)| *v = column[i]);
+                        let w = own.map_or(1.0, |w| w[i]);
+                        *out = if w == 0.0 {
+                            Second::default()
+                        } else {
+                            self.second(y[i], w, eta[i], &at[..aux.len()])
+                        };
+                        sum += out.value;
+                    }
+                    sum
+                }
+            }
+        };
+        if y.len() > CHUNK {
+            out.par_chunks_mut(CHUNK).enumerate().map(chunk).collect::<Vec<f64>>().iter().sum()
+        } else {
+            chunk((0, out))
+        }
+    }
+
+    /// What [`Family::kernel_rows`] leaves out: terms without parameters.
+    #[must_use]
+    pub fn constant(&self, y: &[f64], weight: Option<&[f64]>) -> f64 {
+        let one = |i: usize| {
+            let w = weight.map_or(1.0, |w| w[i]);
+            match (self.kind, self.link, self.zero) {
+                _ if w == 0.0 => 0.0,
+                (Kind::Binomial, Link::Logit, Zero::None) => ln_choose(w, y[i]),
+                (Kind::Poisson, Link::Log, Zero::None) => -w * libm::lgamma(y[i] + 1.0),
+                _ => 0.0,
+            }
+        };
+        (0..y.len()).map(one).sum()
     }
 
     /// [`Family::full`] of many rows.

@@ -32,8 +32,8 @@
 //! Generalised models go another way over the same factor:
 //!
 //! ```text
-//!   family.rs jet.rs special.rs   log-likelihoods, written once over numbers that carry derivatives
-//!   laplace/                      modes by penalised IRLS, the Laplace approximation and its gradient, BFGS; quadrature
+//!   family.rs kernels.rs jet.rs special.rs   log-likelihoods, written once over numbers that carry derivatives
+//!   laplace/       modes by penalised IRLS, the Laplace approximation and its gradient, BFGS; quadrature
 //! ```
 //!
 //! `dense.rs` is the only module that knows a linear-algebra library. After `cross.rs` linear models do not depend on the number of rows.
@@ -50,6 +50,7 @@ pub mod factor;
 pub mod family;
 pub mod information;
 pub mod jet;
+pub mod kernels;
 pub mod laplace;
 pub mod newton;
 pub mod ordering;

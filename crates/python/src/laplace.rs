@@ -3,9 +3,9 @@
 use crate::{PyTerm, Values, contiguous, raise, square, vector, with_rows};
 use mixwell_core::Error;
 use mixwell_core::family::{Family, Full, Second};
-use mixwell_core::laplace::{Aux, Data, Laplace, LaplaceOptimum, State};
+use mixwell_core::laplace::{Aux, Data, Laplace, LaplaceOptimum, Penalty, State};
 use numpy::ndarray::{Array2, Array3};
-use numpy::{IntoPyArray, PyReadonlyArray1};
+use numpy::{IntoPyArray, PyReadonlyArray1, PyReadonlyArray2};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
@@ -137,6 +137,69 @@ impl PyLaplace {
         square(py, &self.inner.back, self.inner.p())
     }
 
+    /// The same model with a penalty: precisions of the kept coefficients, (power, S) of each term's covariance or None.
+    fn penalized(
+        &self,
+        precision: Values<'_>,
+        covariance: Vec<Option<(f64, PyReadonlyArray2<'_, f64>)>>,
+    ) -> PyResult<Self> {
+        let precision = contiguous(&precision, "the precisions")?.to_vec();
+        let covariance = covariance
+            .iter()
+            .map(|own| {
+                own.as_ref().map(|(power, s)| (*power, s.as_array().iter().copied().collect::<Vec<f64>>()))
+            })
+            .collect();
+        let penalty = Penalty::new(&self.inner, precision, covariance);
+        Ok(PyLaplace { inner: self.inner.clone().penalized(penalty) })
+    }
+
+    /// (theta, beta, gamma) of the user's columns, from rows of psi.
+    fn natural(&self, py: Python<'_>, psi: PyReadonlyArray2<'_, f64>) -> Py<PyAny> {
+        let psi = psi.as_array();
+        let rows: Vec<Vec<f64>> =
+            psi.rows().into_iter().map(|row| self.inner.natural(&row.to_vec())).collect();
+        let m = self.inner.n_psi();
+        Array2::from_shape_fn((rows.len(), m), |(i, j)| rows[i][j]).into_pyarray(py).into_any().unbind()
+    }
+
+    /// psi from (theta, beta, gamma) of the user's columns.
+    fn standard(&self, py: Python<'_>, natural: Values<'_>) -> PyResult<Py<PyAny>> {
+        Ok(vector(py, &self.inner.standard(contiguous(&natural, "the parameters")?)))
+    }
+
+    /// Fits responses (B, n) side by side from psi with the Hessian there: psi (B, m), F, whether each converged.
+    /// Where a search failed there is NaN.
+    fn refit<'py>(
+        &self,
+        py: Python<'py>,
+        responses: PyReadonlyArray2<'_, f64>,
+        psi: Values<'_>,
+        hessian: PyReadonlyArray2<'_, f64>,
+        max_evaluations: usize,
+    ) -> PyResult<Bound<'py, PyDict>> {
+        let psi = contiguous(&psi, "psi")?;
+        let responses = responses.as_array();
+        let rows: Vec<Vec<f64>> = responses.rows().into_iter().map(|row| row.to_vec()).collect();
+        let hessian: Vec<f64> = hessian.as_array().iter().copied().collect();
+        let found = py.detach(|| {
+            let rows: Vec<&[f64]> = rows.iter().map(Vec::as_slice).collect();
+            self.inner.refit(&rows, psi, &hessian, max_evaluations)
+        });
+        let m = self.inner.n_psi();
+        let at = |(i, j): (usize, usize)| found[i].as_ref().map_or(f64::NAN, |r| r.psi[j]);
+        let out = PyDict::new(py);
+        out.set_item("psi", Array2::from_shape_fn((found.len(), m), at).into_pyarray(py))?;
+        let criterion: Vec<f64> =
+            found.iter().map(|r| r.as_ref().map_or(f64::NAN, |r| r.criterion)).collect();
+        out.set_item("criterion", vector(py, &criterion))?;
+        let converged: Vec<bool> = found.iter().map(|r| r.as_ref().is_ok_and(|r| r.converged)).collect();
+        out.set_item("converged", converged.into_pyarray(py))?;
+        let evaluations: Vec<usize> = found.iter().map(|r| r.as_ref().map_or(0, |r| r.evaluations)).collect();
+        out.set_item("evaluations", evaluations.into_pyarray(py))?;
+        Ok(out)
+    }
+
     /// Minimises F from a linear predictor and gammas.
     fn optimize(
         &self,
@@ -151,11 +214,18 @@ impl PyLaplace {
         Ok(PyLaplaceFit { inner })
     }
 
-    /// F and its gradient at (theta of standardised columns, beta~, gamma).
-    fn evaluate(&self, py: Python<'_>, psi: Values<'_>) -> PyResult<(f64, Py<PyAny>)> {
+    /// F and its gradient at (theta of standardised columns, beta~, gamma); modes are searched from those of `near`.
+    #[pyo3(signature = (psi, near=None))]
+    fn evaluate(
+        &self,
+        py: Python<'_>,
+        psi: Values<'_>,
+        near: Option<PyRef<'_, PyLaplaceFit>>,
+    ) -> PyResult<(f64, Py<PyAny>)> {
         let psi = contiguous(&psi, "psi")?;
+        let u = near.map_or_else(Vec::new, |fit| fit.inner.state.u.clone());
         let found = py.detach(|| {
-            let mut state = State::default();
+            let mut state = State::from_modes(&u);
             let f = self.inner.evaluate(psi, &mut state)?;
             Ok((f, self.inner.gradient(psi, &mut state)?.values))
         });
@@ -210,9 +280,7 @@ impl PyLaplace {
         let out = PyDict::new(py);
         out.set_item("psi", vector(py, &o.psi))?;
         out.set_item("theta", vector(py, &model.problem.outer(&o.psi[..t])))?;
-        let beta: Vec<f64> =
-            (0..p).map(|i| (i..p).map(|j| model.back[i + j * p] * o.psi[t + j]).sum()).collect();
-        out.set_item("beta", vector(py, &beta))?;
+        out.set_item("beta", vector(py, &model.beta(&o.psi)))?;
         out.set_item("gamma", vector(py, &o.psi[t + p..]))?;
         out.set_item("criterion", o.criterion)?;
         out.set_item("gradient", vector(py, &o.gradient))?;
@@ -222,7 +290,8 @@ impl PyLaplace {
         out.set_item("converged", o.converged)?;
         out.set_item("scale", vector(py, &o.scale))?;
         out.set_item("parts", o.state.parts)?;
-        out.set_item("eta", vector(py, &o.state.eta))?;
+        out.set_item("penalty", o.state.parts[3])?;
+        out.set_item("eta", vector(py, &model.in_order(&o.state.eta)))?;
         let (b, condvar) = model.levels(&o.state);
         let (bs, vs, cone) = (PyList::empty(py), PyList::empty(py), PyList::empty(py));
         for (i, term) in model.problem.cross.terms.iter().enumerate() {

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from mixwell.design.frame import Labels
     from mixwell.families import Family
 
-__all__ = ["Response", "read_response"]
+__all__ = ["Response", "check_range", "read_response"]
 
 Floats = NDArray[np.float64]
 
@@ -88,7 +88,7 @@ def read_response(encoder: Encoder, formula: Formula, family: Family, row: Calla
             raise error("MW-D30", family=family.name, **where)
         hits, misses = (encoder.numeric(arg) for arg in response.args)
         for part, values in zip(response.args, (hits, misses), strict=True):
-            _check("count", f"'{label(part)}'", values, row)
+            check_range("count", f"'{label(part)}'", values, row)
         trials = hits + misses
         shares = np.divide(hits, trials, out=np.zeros_like(hits), where=trials > 0)
         return Response(shares, trials)
@@ -113,7 +113,7 @@ def read_response(encoder: Encoder, formula: Formula, family: Family, row: Calla
     y = encoder.numeric(response)
     if family.kind != "real":
         kind = "nonnegative" if family.kind == "positive" and family.zero else family.kind
-        _check(kind, f"the response '{label(response)}'", y, row)
+        check_range(kind, f"the response '{label(response)}'", y, row)
         if family.name.startswith("truncated") and not family.zero and (y == 0).any():
             at = int(np.flatnonzero(y == 0)[0])
             advice = "A truncated family has no zeros: add ziformula='~ 1' for a hurdle model."
@@ -122,7 +122,8 @@ def read_response(encoder: Encoder, formula: Formula, family: Family, row: Calla
     return Response(y)
 
 
-def _check(kind: str, what: str, y: Floats, row: Callable[[int], int]) -> None:
+def check_range(kind: str, what: str, y: Floats, row: Callable[[int], int]) -> None:
+    """Refuse values that a kind of response cannot have (MW-D28)."""
     test, expected, advice = _RANGES[kind]
     bad = np.flatnonzero(~test(y))
     if bad.size:

@@ -1,7 +1,8 @@
 """Generalised linear (mixed) models: the steps of `fitting.fit_design`, and what a fit can be asked.
 
 predictors.py   design -> what the core takes: columns, terms, auxiliary predictors
-fitting.py      search, joint Hessian, quadrature
+priors.py       penalties on coefficients and covariances
+fitting.py      search, joint Hessian, quadrature;  refit.py  another response, a changed model
 model.py        GeneralizedModel, an index of everything that can be asked of a fit
 quadrature.py   adaptive Gauss-Hermite quadrature from the Laplace optimum
 certificate.py  whether it is an optimum;  separation.py  coefficients without a finite estimate

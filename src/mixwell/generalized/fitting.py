@@ -10,7 +10,8 @@ import numpy as np
 from mixwell.generalized import quadrature
 from mixwell.generalized.certificate import announce
 from mixwell.generalized.model import GeneralizedModel
-from mixwell.generalized.predictors import laplace_of, predictors_of
+from mixwell.generalized.predictors import kept_names, laplace_of, predictors_of
+from mixwell.generalized.priors import Prior, penalized
 
 if TYPE_CHECKING:
     from mixwell.design import Design
@@ -21,7 +22,13 @@ __all__ = ["fit_design"]
 
 
 def fit_design(
-    design: Design, family: Family, control: Control, nagq: int | str, arguments: Mapping[str, Any]
+    design: Design,
+    family: Family,
+    control: Control,
+    arguments: Mapping[str, Any],
+    *,
+    nagq: int | str = 1,
+    prior: Prior | None = None,
 ) -> GeneralizedModel:
     """Fit a generalised model whose table has been read.
 
@@ -29,22 +36,25 @@ def fit_design(
     ----------
     design, family, control
         What to fit, and how long to search.
-    nagq
-        Nodes of quadrature, or "auto".
     arguments
         What the caller of `fit` gave, for `update`.
+    nagq
+        Nodes of quadrature, or "auto".
+    prior
+        Penalty, if any.
     """
     predictors = predictors_of(design, family)
     model = laplace_of(design, family, predictors)
+    kept = tuple(model.kept)
+    if prior is not None:
+        model = penalized(model, design, kept_names(design, family, kept), prior)
     weights = np.ones(design.n) if design.weights is None else design.weights
     fit = model.optimize(family.start(design.y, weights), predictors.start, control.max_evaluations)
     core = model.describe(fit)
     hessian = model.hessian(fit, np.asarray(core["scale"]))
-    kept = tuple(model.kept)
     nodes, remarks = quadrature.choose(model, core, design, nagq)
     if nodes > 1:
         core, hessian = quadrature.integrated(model, core, hessian, nodes)
-    arguments = {**arguments, "nagq": nagq}
     m = GeneralizedModel(
         design,
         family,
@@ -52,11 +62,12 @@ def fit_design(
         predictors,
         core,
         hessian,
-        arguments,
+        {**arguments, "nagq": nagq, "prior": prior},
         kept,
         model.basis,
         nodes,
         remarks,
+        prior,
         model,
     )
     intercept = family.kind == "ordered" and any(column is None for column in design.columns)

@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from mixwell.errors import Note, note
 from mixwell.families import Family, mean_of, slope_of
 from mixwell.fitted.values import Covariance, NamedVector, VarCorr
-from mixwell.generalized import anova, certificate, predict, simulate, tables
-from mixwell.generalized.predictors import Predictors, laplace_of
+from mixwell.generalized import anova, certificate, predict, refit, simulate, tables
+from mixwell.generalized.predictors import Predictors, kept_names, laplace_of
+from mixwell.generalized.priors import Prior, penalized
 from mixwell.inference.second_order import inverse_information
 from mixwell.options import Control
 
@@ -60,12 +61,16 @@ class GeneralizedModel:
     basis: Array = field(default_factory=lambda: np.empty((0, 0)))
     nagq: int = 1
     remarks: tuple[Note, ...] = ()
+    prior: Prior | None = None
     handle: Laplace | None = None
 
     @cached_property
     def laplace(self) -> Laplace:
         """The core's model; made again from the design after unpickling."""
-        return laplace_of(self.design, self.family, self.predictors) if self.handle is None else self.handle
+        if self.handle is not None:
+            return self.handle
+        model = laplace_of(self.design, self.family, self.predictors)
+        return model if self.prior is None else penalized(model, self.design, self._names, self.prior)
 
     # --- what was estimated -----------------------------------------------------------------------------
 
@@ -86,11 +91,7 @@ class GeneralizedModel:
 
     @cached_property
     def _names(self) -> tuple[str, ...]:
-        names = self.design.names
-        if self.family.kind == "ordered":
-            columns = self.design.columns
-            names = tuple(name for name, column in zip(names, columns, strict=True) if column is not None)
-        return tuple(names[j] for j in self.kept)
+        return kept_names(self.design, self.family, self.kept)
 
     @cached_property
     def fixef(self) -> NamedVector:
@@ -120,7 +121,8 @@ class GeneralizedModel:
     @property
     def is_classical(self) -> bool:
         """Whether this is a generalised linear model of the exponential family with one dispersion."""
-        return not self.is_mixed and self.family.is_exponential and not self.design.extra
+        plain = not self.is_mixed and self.family.is_exponential and not self.design.extra
+        return plain and self.prior is None
 
     @property
     def df_residual(self) -> int:
@@ -231,7 +233,12 @@ class GeneralizedModel:
     @property
     def loglik(self) -> float:
         """Log-likelihood with all constants, by the Laplace approximation if there are random effects."""
-        return -0.5 * float(self.core["criterion"])
+        return -0.5 * (float(self.core["criterion"]) - self.penalty)
+
+    @property
+    def penalty(self) -> float:
+        """-2 log prior at the estimates, up to its constant; zero without `prior=`."""
+        return float(self.core["penalty"])
 
     @property
     def npar(self) -> int:
@@ -315,3 +322,6 @@ class GeneralizedModel:
     __repr__ = tables.summary
     _repr_html_ = tables.summary_html
     certificate = certificate.certificate
+
+    update = refit.update
+    refit = refit.refit

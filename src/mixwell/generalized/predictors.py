@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from mixwell.design import Design
 
 
-__all__ = ["Predictors", "laplace_of", "predictors_of"]
+__all__ = ["Predictors", "kept_names", "laplace_of", "predictors_of"]
 
 Array = NDArray[np.float64]
 
@@ -93,3 +93,11 @@ def laplace_of(design: Design, family: Family, predictors: Predictors) -> Laplac
         at, column = (int(str(refusal.fields[key])) for key in ("term", "column"))
         named = f"'{design.random[at].names[column]}'"
         raise error("MW-N06", term=str(design.formula.random[at]), column=named) from None
+
+
+def kept_names(design: Design, family: Family, kept: tuple[int, ...]) -> tuple[str, ...]:
+    """Names of the estimable coefficients; an ordinal model has no intercept."""
+    names = list(design.names)
+    if family.kind == "ordered":
+        names = [name for name, column in zip(names, design.columns, strict=True) if column is not None]
+    return tuple(names[j] for j in kept)

@@ -106,6 +106,9 @@ def _blocks(m: GeneralizedModel) -> list[Block]:
         "; ".join([f"{m.nobs} rows", *dict.fromkeys(groups)]),
         f"loglik {m.loglik:.4f}, AIC {m.aic:.2f}, BIC {m.bic:.2f}",
     ]
+    if m.prior is not None:
+        how = f"{how}, penalised"
+        lines.append(f"prior: {m.prior}")
     kind = "Generalised linear mixed model" if m.is_mixed else "Generalised linear model"
     blocks = [Block(f"{kind} fitted by {how}", lines=lines)]
     if m.is_mixed:

@@ -212,6 +212,9 @@ def compare(
             raise error("MW-A18", kind=type(each).__name__)
     if len(models) < 2:
         raise error("MW-A14", given=len(models))
+    for each in models:
+        if getattr(each, "prior", None) is not None:
+            raise error("MW-A84", formula=each.formula.text)
     for other in models[1:]:
         _same_data(models[0], other)
     fits, restricted, notes = _comparable(models, refit=refit)

@@ -6,6 +6,7 @@
 use super::{Laplace, State};
 use crate::dense;
 use crate::error::Error;
+use crate::family::Second;
 use std::f64::consts::{PI, SQRT_2};
 
 /// Most effects of a level that are integrated over.
@@ -15,7 +16,7 @@ impl Laplace {
     /// Effects per level if there is one grouping factor with few enough of them.
     #[must_use]
     pub fn integrable(&self) -> Option<usize> {
-        match self.factors.as_slice() {
+        match self.table.factors.as_slice() {
             [one] if one.k <= MOST => Some(one.k),
             _ => None,
         }
@@ -35,7 +36,7 @@ impl Laplace {
         };
         let problem = state.problem.as_ref().unwrap_or(&self.problem);
         let c = &problem.cross;
-        let (levels, factor) = (c.n_nodes(), &self.factors[0]);
+        let (levels, factor) = (c.n_nodes(), &self.table.factors[0]);
         let lambda = state.factor.scales[0].lambda.clone();
         // lambda L^-T of each level: what a unit of z does to b; and L^-T: what it does to u.
         let mut to_u = Vec::with_capacity(levels * k * k);
@@ -53,8 +54,17 @@ impl Laplace {
         }
         let count = nodes.len().pow(k as u32);
         let mut sums = vec![0.0; levels];
-        let base: Vec<f64> = self.by_level(&state.rows.iter().map(|r| r.value).collect::<Vec<f64>>(), levels);
-        let mut rows = Vec::new();
+        let aux: Vec<&[f64]> = state.aux.iter().map(Vec::as_slice).collect();
+        let mut rows = vec![Second::default(); self.table.n];
+        let mut by_level = |eta: &[f64]| {
+            self.family.second_rows(&self.y, self.table.weights.as_deref(), eta, &aux, &mut rows);
+            let mut out = vec![0.0; levels];
+            for (node, row) in factor.node.iter().zip(&rows) {
+                out[*node as usize] += row.value;
+            }
+            out
+        };
+        let base = by_level(&state.eta);
         let mut z = vec![0.0; k];
         for point in 0..count {
             let (mut rest, mut log_weight) = (point, 0.0);
@@ -69,15 +79,14 @@ impl Laplace {
                 (0..k).map(|i| SQRT_2 * (0..k).map(|j| t[i + j * k] * z[j]).sum::<f64>()).collect()
             };
             let shifts: Vec<f64> = (0..levels).flat_map(shift).collect();
-            let eta: Vec<f64> = (0..self.n)
+            let eta: Vec<f64> = (0..self.table.n)
                 .map(|i| {
                     let own = &shifts[factor.node[i] as usize * k..][..k];
                     let b = |l: usize| (0..=l).map(|j| lambda[l + j * k] * own[j]).sum::<f64>();
                     state.eta[i] + (0..k).map(|l| factor.z[i * k + l] * b(l)).sum::<f64>()
                 })
                 .collect();
-            self.rows_at(&eta, &state.aux, &mut rows);
-            let values = self.by_level(&rows.iter().map(|r| r.value).collect::<Vec<f64>>(), levels);
+            let values = by_level(&eta);
             for e in 0..levels {
                 let penalty: f64 = (0..k)
                     .map(|i| {
@@ -90,14 +99,5 @@ impl Laplace {
             }
         }
         Ok(laplace - 2.0 * sums.iter().map(|s| s.ln()).sum::<f64>())
-    }
-
-    /// Sums of row values by level, in the order of nodes.
-    fn by_level(&self, values: &[f64], levels: usize) -> Vec<f64> {
-        let mut out = vec![0.0; levels];
-        for (node, v) in self.factors[0].node.iter().zip(values) {
-            out[*node as usize] += v;
-        }
-        out
     }
 }

@@ -3,7 +3,7 @@
 //! The start is a generalised linear model, then one linear mixed model on its working response: theta, beta and the
 //! Hessian of beta come from it. From then on gradients are exact, so a dozen BFGS steps do.
 
-use super::{Laplace, State};
+use super::{Gradient, Laplace, State};
 use crate::criterion::Problem;
 use crate::cross::Rows;
 use crate::dense;
@@ -61,6 +61,14 @@ pub struct LaplaceOptimum {
     pub state: State,
 }
 
+/// An evaluated point.
+pub(super) struct Point {
+    pub psi: Vec<f64>,
+    pub f: f64,
+    pub g: Gradient,
+    pub state: State,
+}
+
 impl Laplace {
     /// Minimises F, starting from a linear predictor and the gammas.
     pub fn optimize(
@@ -69,14 +77,23 @@ impl Laplace {
         gamma: &[f64],
         max_evaluations: usize,
     ) -> Result<LaplaceOptimum, Error> {
-        let (mut psi, block) = self.start(eta, gamma)?;
-        let (t, p, m) = (self.n_theta(), self.p(), self.n_psi());
+        let (psi, block) = self.start(&self.table.sort(eta), gamma)?;
         let mut state = State::default();
-        let mut f = self.evaluate(&psi, &mut state)?;
-        let mut total = state.inner;
-        let mut g = self.gradient(&psi, &mut state)?;
-        let mut evaluations = 1;
+        let f = self.evaluate(&psi, &mut state)?;
+        let g = self.gradient(&psi, &mut state)?;
+        let b = self.first_hessian(&psi, &g, &block, &state)?;
+        self.descend(Point { psi, f, g, state }, b, max_evaluations)
+    }
 
+    /// The Hessian to begin with: theta and beta from the linearised model, gamma from differences.
+    fn first_hessian(
+        &self,
+        psi: &[f64],
+        g: &Gradient,
+        block: &[f64],
+        state: &State,
+    ) -> Result<Vec<f64>, Error> {
+        let (t, p, m) = (self.n_theta(), self.p(), self.n_psi());
         let mut b = vec![0.0; m * m];
         for j in 0..t {
             (0..t).for_each(|i| b[i + j * m] = g.hessian_theta[i + j * t]);
@@ -86,12 +103,11 @@ impl Laplace {
         }
         for j in t + p..m {
             let h = 1e-3;
-            let mut near = psi.clone();
+            let mut near = psi.to_vec();
             near[j] += h;
-            let mut trial = state.clone();
+            let mut trial = State::from_modes(&state.u);
             self.evaluate(&near, &mut trial)?;
             let moved = self.gradient(&near, &mut trial)?;
-            evaluations += 1;
             for i in 0..m {
                 let slope = (moved.values[i] - g.values[i]) / h;
                 b[i + j * m] = slope;
@@ -104,9 +120,21 @@ impl Laplace {
                 (b[i + j * m], b[j + i * m]) = (mean, mean);
             }
         }
+        Ok(b)
+    }
 
+    /// BFGS from a point with a Hessian there.
+    pub(super) fn descend(
+        &self,
+        from: Point,
+        mut b: Vec<f64>,
+        max_evaluations: usize,
+    ) -> Result<LaplaceOptimum, Error> {
+        let m = self.n_psi();
         positive(&mut b, m);
-
+        let Point { mut psi, mut f, mut g, mut state } = from;
+        let (mut evaluations, mut total) = (1 + self.n_gamma, state.inner);
+        let mut next_state = State::default();
         let (mut promised, mut converged, mut quiet) = (f64::INFINITY, m == 0, 0);
         while evaluations < max_evaluations && !converged {
             let (mut step, decrease) = newton_step(&b, &g.values);
@@ -124,14 +152,14 @@ impl Laplace {
             let mut found = None;
             for _ in 0..25 {
                 let trial: Vec<f64> = psi.iter().zip(&step).map(|(x, s)| x + scale * s).collect();
-                let mut next = state.clone();
+                next_state.u.clone_from(&state.u);
                 evaluations += 1;
-                let value = self.evaluate(&trial, &mut next).unwrap_or(f64::INFINITY);
-                total += next.inner;
+                let value = self.evaluate(&trial, &mut next_state).unwrap_or(f64::INFINITY);
+                total += next_state.inner;
                 if value <= f + 1e-4 * scale * slope
                     || (value - f).abs() <= 1e-12 * f.abs() && promised < 1e-8
                 {
-                    found = Some((trial, next, value));
+                    found = Some((trial, value));
                     break;
                 }
                 // Minimum of the parabola through what is known, kept within limits.
@@ -142,12 +170,12 @@ impl Laplace {
                 };
                 scale = parabola.clamp(0.1 * scale, 0.5 * scale);
             }
-            let Some((next_psi, next_state, value)) = found else {
+            let Some((next_psi, value)) = found else {
                 converged = promised < STALLED;
                 break;
             };
             quiet = if (f - value).abs() <= QUIET * f.abs() { quiet + 1 } else { 0 };
-            state = next_state;
+            std::mem::swap(&mut state, &mut next_state);
             let next = self.gradient(&next_psi, &mut state)?;
             update(&mut b, &psi, &next_psi, &g.values, &next.values);
             (psi, g, f) = (next_psi, next, value);
@@ -193,10 +221,10 @@ impl Laplace {
 
     /// psi to begin with, and the Hessian of beta~ there (p x p).
     fn start(&self, eta: &[f64], gamma: &[f64]) -> Result<(Vec<f64>, Vec<f64>), Error> {
-        let (n, p) = (self.n, self.p());
-        let aux = self.auxiliary(gamma);
-        let offset = |i: usize| self.offset.as_ref().map_or(0.0, |o| o[i]);
-        let x: Vec<Option<&[f64]>> = self.x.chunks_exact(n.max(1)).take(p).map(Some).collect();
+        let (n, p) = (self.table.n, self.p());
+        let aux = self.table.auxiliary(gamma);
+        let offset = |i: usize| self.table.offset.as_ref().map_or(0.0, |o| o[i]);
+        let x: Vec<Option<&[f64]>> = self.table.x.chunks_exact(n.max(1)).take(p).map(Some).collect();
         let mut eta = eta.to_vec();
         let mut rows = Vec::new();
         let mut psi: Vec<f64> = Vec::new();
@@ -218,7 +246,7 @@ impl Laplace {
             if beta.len() < p {
                 break;
             }
-            let next = self.fixed_part(&beta);
+            let next = self.table.fixed_part(&beta);
             let moved = next.iter().zip(&eta).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
             let before: f64 =
                 if psi.is_empty() { f64::NEG_INFINITY } else { self.rows_at(&eta, &aux, &mut Vec::new()) };
@@ -234,7 +262,7 @@ impl Laplace {
         psi.resize(p, 0.0);
         let (w, y) = working(&eta);
         let columns: Vec<Vec<Vec<f64>>> =
-            self.problem.cross.terms.iter().map(|t| self.columns_of(t)).collect();
+            self.problem.cross.terms.iter().map(|t| self.table.columns_of(t)).collect();
         let terms = self
             .problem
             .cross
@@ -242,7 +270,7 @@ impl Laplace {
             .iter()
             .zip(&columns)
             .map(|(t, columns)| Term {
-                codes: &self.factors[t.factor].codes,
+                codes: &self.table.factors[t.factor].codes,
                 n_levels: t.n_levels,
                 columns: columns.iter().map(|c| Some(c.as_slice())).collect(),
                 structure: t.structure,
@@ -280,8 +308,8 @@ impl Laplace {
 
     /// `2 X~'WX~`.
     fn gram(&self, w: &[f64]) -> Vec<f64> {
-        let (n, p) = (self.n, self.p());
-        let column = |j: usize| &self.x[j * n..(j + 1) * n];
+        let (n, p) = (self.table.n, self.p());
+        let column = |j: usize| &self.table.x[j * n..(j + 1) * n];
         let entry = |l: usize| {
             let (a, b) = (column(l % p), column(l / p));
             2.0 * a.iter().zip(b).zip(w).map(|((a, b), w)| a * b * w).sum::<f64>()
@@ -337,7 +365,7 @@ impl Laplace {
             let at = |sign: f64| -> Result<Vec<f64>, Error> {
                 let mut psi = optimum.psi.clone();
                 psi[j] += sign * h;
-                let mut state = optimum.state.clone();
+                let mut state = State::from_modes(&optimum.state.u);
                 self.evaluate(&psi, &mut state)?;
                 Ok(self.gradient(&psi, &mut state)?.values)
             };
