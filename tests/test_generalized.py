@@ -235,7 +235,7 @@ def test_tables() -> None:
         ("count ~ x + (1 | g)", {"family": "poisson", "ziformula": "~ (1 | g)"}, "MW-F36"),
         ("y ~ x + (1 | g)", {"family": "binomial", "ziformula": "~ 1"}, "MW-A78"),
         ("y ~ x + (1 | g)", {"family": "binomial", "nAGQ": 5}, "MW-A01"),
-        ("y ~ x + (1 | g)", {"family": "binomial", "nagq": 0}, "MW-A07"),
+        ("y ~ x + (1 | g)", {"family": "binomial", "nagq": -1}, "MW-A07"),
         ("y ~ x + (1 | g) + (1 | size)", {"family": "binomial", "nagq": 5}, "MW-A81"),
         ("y ~ x + (1 | g)", {"control": 3}, "MW-A07"),
     ],

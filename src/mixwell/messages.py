@@ -648,6 +648,31 @@ MESSAGES |= {
         "Fit the models without prior=, or compare their predictions.",
         {"formula": "y ~ x"},
     ),
+    "MW-A90": Message(
+        "deviances of family {family} are not defined with extra zeros or for categories",
+        "Use the log-likelihood, or resid('pearson').",
+        {"family": "poisson"},
+    ),
+    "MW-A91": Message(
+        "{what} needs a likelihood, and {family} has only a mean and a variance",
+        "Use a distribution instead: betabinomial for shares, nbinom1 or nbinom2 for counts, gamma or tweedie for amounts.",
+        {"what": "a simulated response", "family": "quasipoisson"},
+    ),
+    "MW-A92": Message(
+        "{what} is not defined for this model of family {family}",
+        "{advice}",
+        {"what": "resid('working')", "family": "poisson", "advice": "Use resid('pearson')."},
+    ),
+    "MW-A93": Message(
+        "variance={given!r} does not go with family {family}",
+        "family='quasi' takes variance= one of {available}; other families have their own.",
+        {"given": "mu^4", "family": "quasi", "available": ["constant", "mu", "mu^2"]},
+    ),
+    "MW-A94": Message(
+        "{family} has no likelihood, which random effects and further formulas need: '{formula}'",
+        "Use betabinomial, nbinom1 or nbinom2, or an observation-level random effect: a column with a number for each row, + (1 | row).",
+        {"family": "quasipoisson", "formula": "y ~ x + (1 | g)"},
+    ),
     "MW-A15": Message(
         "this fit has no REML criterion: it was fitted by ML",
         "Use m.deviance, or m.update(method='REML').",
@@ -958,7 +983,7 @@ MESSAGES |= {
         "The fit is not the optimum; intervals from this profile are not to be trusted.",
         {"name": "sigma", "value": "25.1", "gain": "0.3"},
     ),
-    "MW-W21": Message(
+    "MW-W30": Message(
         "'{name}' is not identified by these data: no value in its range is rejected",
         "Report that the data say nothing about it, or fit a simpler random-effects term.",
         {"name": "cor_Days.(Intercept)|Subject"},
@@ -977,6 +1002,11 @@ MESSAGES |= {
         "the Laplace approximation: {said}",
         "",
         {"said": "accurate enough, 9 nodes change -2 log-likelihood by 0.002."},
+    ),
+    "MW-W21": Message(
+        "fast stage (nagq=0): coefficients by penalised least squares, standard errors given the covariances",
+        "Leave nagq out for the Laplace approximation, which is more accurate.",
+        {},
     ),
     "MW-W07": Message(
         "'{group}' is numeric: as a fixed effect it is one slope, as a grouping factor each value is a level.",

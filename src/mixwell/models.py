@@ -32,6 +32,7 @@ def fit(
     method: Method | None = None,
     ziformula: str | Formula | None = None,
     dispformula: str | Formula | None = None,
+    variance: str | None = None,
     weights: Any = None,
     offset: Any = None,
     contrasts: Mapping[str, Any] | str | None = None,
@@ -53,6 +54,8 @@ def fit(
         "gaussian" fits a linear model; for the others, and for link, ziformula and dispformula, see `glmer`.
     link, ziformula, dispformula
         Of generalised models.
+    variance
+        Of quasi-families, see `glm`.
     method
         "REML" (the default) or "ML", of linear models; generalised ones are fitted by ML. Without random
         effects REML means the classical sigma^2 = RSS / (n - p), and `loglik` is the unrestricted
@@ -114,6 +117,7 @@ def fit(
         data,
         family=family,
         link=link,
+        variance=variance,
         further=further,
         control=control,
         prior=prior,
@@ -230,6 +234,7 @@ def glm(
     link: str | None = None,
     ziformula: str | Formula | None = None,
     dispformula: str | Formula | None = None,
+    variance: str | None = None,
     weights: Any = None,
     offset: Any = None,
     contrasts: Mapping[str, Any] | str | None = None,
@@ -244,6 +249,13 @@ def glm(
     formula, data, family, link, ziformula, dispformula, weights, offset, contrasts, na_action, prior, control
         As for `glmer`.
 
+    family
+        Also "quasibinomial", "quasipoisson" and "quasi": the estimates of binomial and Poisson models, or of
+        the variance asked for, with a dispersion by Pearson's statistic and t and F tests, as in R. There is
+        no likelihood: `loglik`, `aic` and `bic` are NaN.
+    variance
+        Of family="quasi": "constant" (the default), "mu", "mu(1-mu)", "mu^2" or "mu^3".
+
     Returns
     -------
     GeneralizedModel
@@ -252,7 +264,8 @@ def glm(
     Raises
     ------
     MixwellError
-        MW-A05 when the formula has random effects; otherwise as `glmer`.
+        MW-A05 when the formula has random effects, MW-A93 for a variance that is none of these or not of
+        "quasi", MW-A94 for a quasi-family with ziformula or dispformula; otherwise as `glmer`.
 
     Examples
     --------
@@ -272,6 +285,7 @@ def glm(
         further={"zi": ziformula, "disp": dispformula},
         prior=prior,
         control=control,
+        variance=variance,
         weights=weights,
         offset=offset,
         contrasts=contrasts,
@@ -322,7 +336,8 @@ def glmer(
         As for `fit`.
     nagq
         Nodes of adaptive Gauss-Hermite quadrature, for one grouping factor with up to three effects; 1 is the
-        Laplace approximation. "auto" checks whether that is accurate, says so, and uses 11 nodes if not.
+        Laplace approximation. "auto" checks whether that is accurate, says so, and uses 11 nodes if not. 0 is
+        the fast stage, as in lme4: coefficients by penalised least squares, less accurate than Laplace.
     prior
         Weakly informative priors as penalties, see `Prior`: for separated data.
 
@@ -375,16 +390,21 @@ def _generalized(
     control: Control | None,
     prior: Prior | None = None,
     nagq: int | Literal["auto"] = 1,
+    variance: str | None = None,
     **options: Any,
 ) -> GeneralizedModel:
     """Design, Laplace approximation, search, joint Hessian: the pipeline of generalised models."""
     _check_control(control)
-    if nagq != "auto" and (isinstance(nagq, bool) or not isinstance(nagq, int) or not 1 <= nagq <= 100):
-        raise error("MW-A07", option="nagq", expected="a whole number from 1 to 100, or 'auto'", given=nagq)
+    if nagq != "auto" and (isinstance(nagq, bool) or not isinstance(nagq, int) or not 0 <= nagq <= 100):
+        raise error("MW-A07", option="nagq", expected="a whole number from 0 to 100, or 'auto'", given=nagq)
     if prior is not None and not isinstance(prior, Prior):
         raise error("MW-A07", option="prior", expected="a mixwell.Prior", given=prior)
     extra = {name: parse(each) for name, each in further.items() if each is not None}
-    chosen = resolve(family, link, extra_zeros="zi" in extra)
+    chosen = resolve(family, link, extra_zeros="zi" in extra, variance=variance)
+    if chosen.is_quasi and (formula.random or extra):
+        raise error("MW-A94", family=chosen.name, formula=str(formula))
+    if prior is not None:
+        chosen.require_likelihood("prior=")
     if "disp" in extra and (not chosen.auxiliary or chosen.auxiliary[0].name == "zi"):
         raise error("MW-A79", what="dispformula", family=chosen.name)
     design = build_design(formula, data, family=chosen, extra=extra, **options)
@@ -394,6 +414,7 @@ def _generalized(
         "link": link,
         "ziformula": further["zi"],
         "dispformula": further["disp"],
+        "variance": variance,
         **options,
     }
     return fit_design(design, chosen, control or _DEFAULTS, arguments, nagq=nagq, prior=prior)

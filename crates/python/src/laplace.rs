@@ -214,6 +214,26 @@ impl PyLaplace {
         Ok(PyLaplaceFit { inner })
     }
 
+    /// The fast stage (beta by penalised least squares): its end as a fit, gradient, Hessian, convergence, evaluations.
+    fn fast<'py>(
+        &self,
+        py: Python<'py>,
+        eta: Values<'_>,
+        gamma: Values<'_>,
+        max_evaluations: usize,
+    ) -> PyResult<Bound<'py, PyDict>> {
+        let (eta, gamma) = (contiguous(&eta, "eta")?, contiguous(&gamma, "gamma")?);
+        let found = py.detach(|| self.inner.fast(eta, gamma, max_evaluations)).map_err(|e| raise(py, &e))?;
+        let out = PyDict::new(py);
+        out.set_item("psi", vector(py, &found.psi))?;
+        out.set_item("criterion", found.criterion)?;
+        out.set_item("gradient", vector(py, &found.gradient))?;
+        out.set_item("hessian", square(py, &found.hessian, self.inner.n_psi()))?;
+        out.set_item("converged", found.converged)?;
+        out.set_item("evaluations", found.evaluations)?;
+        Ok(out)
+    }
+
     /// F and its gradient at (theta of standardised columns, beta~, gamma); modes are searched from those of `near`.
     #[pyo3(signature = (psi, near=None))]
     fn evaluate(

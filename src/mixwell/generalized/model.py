@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from mixwell.errors import Note, note
 from mixwell.families import Family, mean_of, slope_of
 from mixwell.fitted.values import Covariance, NamedVector, VarCorr
-from mixwell.generalized import anova, certificate, predict, refit, simulate, tables
+from mixwell.generalized import anova, certificate, predict, refit, residuals, simulate, tables
 from mixwell.generalized.predictors import Predictors, kept_names, laplace_of
 from mixwell.generalized.priors import Prior, penalized
 from mixwell.inference.second_order import inverse_information
@@ -36,10 +36,11 @@ class GeneralizedModel:
     """A fitted generalised linear (mixed) model.
 
     Coefficients: `fixef`, `se`, `vcov()`, `ranef()`, `varcorr()`, `theta`, `dispersion`, `zi_fixef`,
-    `disp_fixef`, `thresholds`. Likelihood: `loglik`, `aic`, `bic`. Rows: `fitted()`, `predict()`. Tests:
-    `test()`, `anova()`. Tables: `summary()`, `tidy()`. Trust: `certificate()`. The log-likelihood holds all
+    `disp_fixef`, `thresholds`. Likelihood: `loglik`, `aic`, `aicc`, `bic`; `deviance`, `null_deviance`,
+    `pearson_chi2`. Rows: `fitted()`, `resid()`, `augment()`, `predict()`, `hatvalues()`. Tests: `test()`,
+    `anova()`. Tables: `summary()`, `tidy()`, `glance()`. Trust: `certificate()`. The log-likelihood holds all
     constants, so that AIC compares families; without random effects it is exact, otherwise the Laplace
-    approximation, or quadrature.
+    approximation, or quadrature. Quasi-families have none: it is NaN.
 
     Examples
     --------
@@ -126,16 +127,15 @@ class GeneralizedModel:
 
     @property
     def df_residual(self) -> int:
-        """Rows less coefficients."""
-        return self.nobs - len(self._names)
+        """Rows with a weight less coefficients."""
+        return int(np.count_nonzero(self.weights)) - len(self._names)
 
     @cached_property
     def pearson_dispersion(self) -> float:
         """Pearson's chi-square over the residual degrees of freedom; one without a dispersion."""
-        if not self.family.auxiliary:
+        if not self.family.has_dispersion:
             return 1.0
-        mu, w = self.predict(), self.weights
-        return float(np.sum(w * (self.design.y - mu) ** 2 / self.family.variance(mu)) / self.df_residual)
+        return residuals.pearson_chi2(self) / self.df_residual if self.df_residual else math.nan
 
     @property
     def weights(self) -> Array:
@@ -188,7 +188,12 @@ class GeneralizedModel:
 
     @cached_property
     def dispersion(self) -> dict[str, float]:
-        """Auxiliary parameters with a single value, on their natural scale: sigma, phi, size, zi, ..."""
+        """Auxiliary parameters with a single value, on their natural scale: sigma, phi, size, zi, ...
+
+        Estimated by maximum likelihood; phi of a quasi-family by Pearson's statistic.
+        """
+        if self.family.is_quasi:
+            return {"phi": self.pearson_dispersion}
         out = {}
         for each in self.family.auxiliary:
             own = self._part(each.name)
@@ -232,7 +237,12 @@ class GeneralizedModel:
 
     @property
     def loglik(self) -> float:
-        """Log-likelihood with all constants, by the Laplace approximation if there are random effects."""
+        """Log-likelihood with all constants, by the Laplace approximation if there are random effects.
+
+        NaN for quasi-families, which have none.
+        """
+        if self.family.is_quasi:
+            return math.nan
         return -0.5 * (float(self.core["criterion"]) - self.penalty)
 
     @property
@@ -243,6 +253,8 @@ class GeneralizedModel:
     @property
     def npar(self) -> int:
         """Estimated parameters."""
+        if self.family.is_quasi:
+            return len(self._names) + 1
         return int(self.theta.size) + len(self._names) + int(self.gamma.size)
 
     @property
@@ -251,12 +263,25 @@ class GeneralizedModel:
         return -2 * self.loglik + 2 * self.npar
 
     @property
+    def aicc(self) -> float:
+        """AIC with its small-sample correction; infinite when rows do not exceed npar + 1."""
+        left = self.nobs - self.npar - 1
+        return self.aic + 2 * self.npar * (self.npar + 1) / left if left > 0 else math.inf
+
+    @property
     def bic(self) -> float:
         """-2 loglik + npar log(rows)."""
         return -2 * self.loglik + self.npar * math.log(self.nobs)
 
+    deviance = cached_property(residuals.deviance)
+    null_deviance = cached_property(residuals.null_deviance)
+    pearson_chi2 = cached_property(residuals.pearson_chi2)
+
     # --- rows -------------------------------------------------------------------------------------------
 
+    resid = residuals.resid
+    augment = residuals.augment
+    hatvalues = residuals.hatvalues
     fitted = predict.fitted
     auxiliary = predict.auxiliary
     predict = predict.predict
@@ -295,7 +320,7 @@ class GeneralizedModel:
     @property
     def wald_df(self) -> float:
         """Degrees of freedom of Wald tests: finite where R's glm would estimate a dispersion."""
-        return float(self.df_residual) if self.is_classical and self.family.auxiliary else math.inf
+        return float(self.df_residual) if self.is_classical and self.family.has_dispersion else math.inf
 
     @property
     def ddf(self) -> str:
@@ -318,6 +343,7 @@ class GeneralizedModel:
 
     ranef = tables.ranef
     tidy = tables.tidy
+    glance = residuals.glance
     summary = tables.summary
     __repr__ = tables.summary
     _repr_html_ = tables.summary_html

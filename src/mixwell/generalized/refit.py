@@ -110,8 +110,8 @@ def update(
 
     changed = m.formula if formula is None else changed_formula(m.formula, formula)
     arguments = {**m.arguments, "control": m.control, **changes}
-    if "family" in changes and "link" not in changes:
-        arguments["link"] = None
+    if "family" in changes:
+        arguments |= {name: None for name in ("link", "variance") if name not in changes}
     table = arguments.pop("data")
     response = arguments.pop("response", None)
     fitted: GeneralizedModel = fit(changed, table if data is None else data, **arguments)

@@ -94,17 +94,27 @@ def summary_html(m: GeneralizedModel) -> str:
     return html(_blocks(m))
 
 
+def _likelihood(m: GeneralizedModel) -> str:
+    if m.family.is_quasi:
+        phi, df = cells([m.pearson_dispersion])[0], m.df_residual
+        return f"phi {phi} (Pearson, {df} degrees of freedom); no likelihood, so no loglik, AIC and BIC"
+    return f"loglik {m.loglik:.4f}, AIC {m.aic:.2f}, BIC {m.bic:.2f}"
+
+
 def _blocks(m: GeneralizedModel) -> list[Block]:
     zeros = f", {m.family.zero}" if m.family.zero else ""
     family = f"{m.family.name} ({m.family.link}){zeros}"
     how = "Laplace approximation" if m.is_mixed else "maximum likelihood"
-    if m.nagq > 1:
+    how = "quasi-likelihood" if m.family.is_quasi else how
+    if m.nagq == 0:
+        how = "the fast stage (nagq=0)"
+    elif m.nagq > 1:
         how = f"adaptive quadrature, {m.nagq} nodes"
     groups = [f"{term.group} {len(term.levels)} levels" for term in m.design.random]
     lines = [
         f"{m.formula.text}, family {family}",
         "; ".join([f"{m.nobs} rows", *dict.fromkeys(groups)]),
-        f"loglik {m.loglik:.4f}, AIC {m.aic:.2f}, BIC {m.bic:.2f}",
+        _likelihood(m),
     ]
     if m.prior is not None:
         how = f"{how}, penalised"
@@ -125,7 +135,7 @@ def _blocks(m: GeneralizedModel) -> list[Block]:
     )
     header: tuple[str, ...] = ("term", "estimate", "se", "z" if np.isinf(m.wald_df) else "t", "p")
     blocks.append(Block("Fixed effects", header, [list(row) for row in rows]))
-    if m.gamma.size:
+    if m.gamma.size and not m.family.is_quasi:
         se = np.sqrt(np.diag(m._covariance)[m.theta.size + len(m.fixef.names) :])
         values = zip(m.predictors.names, cells(m.gamma.tolist()), cells(se.tolist()), strict=True)
         table = [[part, name, estimate, error_] for (part, name), estimate, error_ in values]

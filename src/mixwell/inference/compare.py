@@ -213,6 +213,8 @@ def compare(
     if len(models) < 2:
         raise error("MW-A14", given=len(models))
     for each in models:
+        if (family := getattr(each, "family", None)) is not None:
+            family.require_likelihood("compare()")
         if getattr(each, "prior", None) is not None:
             raise error("MW-A84", formula=each.formula.text)
     for other in models[1:]:

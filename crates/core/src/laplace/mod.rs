@@ -17,11 +17,13 @@
 //!
 //! A penalty (penalty.rs) may be added to F. All of it holds for singular Sigma. The search is BFGS from the Hessian of the linearised model.
 
+mod fast;
 mod penalty;
 mod quadrature;
 mod refit;
 mod rows;
 mod search;
+mod start;
 
 use crate::basis::{Basis, Column};
 use crate::batch::by_batches;
@@ -32,6 +34,7 @@ use crate::factor::{Factor, Modes};
 use crate::family::{Family, Full, Second};
 use crate::structure::Scaling;
 use crate::term::Term;
+pub use fast::Fast;
 pub use penalty::Penalty;
 pub use refit::Refit;
 use rows::{Table, respond};

@@ -1,18 +1,13 @@
-//! Where to begin, BFGS from there, and the joint Hessian at the end.
+//! BFGS from the linearised model (start.rs), and the joint Hessian at the end.
 //!
-//! The start is a generalised linear model, then one linear mixed model on its working response: theta, beta and the
-//! Hessian of beta come from it. From then on gradients are exact, so a dozen BFGS steps do.
+//! Gradients are exact, so a dozen steps do. Where the curvature that was assumed turns out wrong, the linearised model is asked
+//! again: with many coefficients BFGS alone would have to learn it one direction at a time.
 
 use super::{Gradient, Laplace, State};
 use crate::criterion::Problem;
-use crate::cross::Rows;
 use crate::dense;
 use crate::error::Error;
 use crate::factor::Factor;
-use crate::family::Second;
-use crate::newton::Options;
-use crate::structure::Kind;
-use crate::term::Term;
 use rayon::prelude::*;
 
 /// A promised decrease of F below this is no reason to go on.
@@ -24,17 +19,18 @@ const STALLED: f64 = 1e-6;
 /// A relative change of F that may be rounding; three such steps in a row are the end.
 const QUIET: f64 = 1e-11;
 
-/// Standard deviations at the start lie between these.
-const START: (f64, f64) = (0.15, 5.0);
-
 /// Longest step, in the metric of the Hessian.
 const LONGEST: f64 = 6.0;
 
 /// Least curvature to begin with, in scaled parameters.
 const FLAT: f64 = 1e-2;
 
-/// Working weights below this share of the largest are raised to it.
-const FAINT: f64 = 1e-8;
+/// Curvature along a step over what was assumed: outside of these the linearised model is asked again.
+const TRUSTED: (f64, f64) = (0.7, 1.4);
+
+/// So often, and only while more than this is promised.
+const REFRESHES: usize = 3;
+const WORTH: f64 = 1e-3;
 
 /// Where the search ended.
 #[derive(Debug, Clone)]
@@ -81,18 +77,12 @@ impl Laplace {
         let mut state = State::default();
         let f = self.evaluate(&psi, &mut state)?;
         let g = self.gradient(&psi, &mut state)?;
-        let b = self.first_hessian(&psi, &g, &block, &state)?;
+        let b = self.assumed(&psi, &g, &block, &state)?;
         self.descend(Point { psi, f, g, state }, b, max_evaluations)
     }
 
-    /// The Hessian to begin with: theta and beta from the linearised model, gamma from differences.
-    fn first_hessian(
-        &self,
-        psi: &[f64],
-        g: &Gradient,
-        block: &[f64],
-        state: &State,
-    ) -> Result<Vec<f64>, Error> {
+    /// The Hessian as far as it is known: theta and beta from the linearised model, gamma from differences.
+    fn assumed(&self, psi: &[f64], g: &Gradient, block: &[f64], state: &State) -> Result<Vec<f64>, Error> {
         let (t, p, m) = (self.n_theta(), self.p(), self.n_psi());
         let mut b = vec![0.0; m * m];
         for j in 0..t {
@@ -135,7 +125,7 @@ impl Laplace {
         let Point { mut psi, mut f, mut g, mut state } = from;
         let (mut evaluations, mut total) = (1 + self.n_gamma, state.inner);
         let mut next_state = State::default();
-        let (mut promised, mut converged, mut quiet) = (f64::INFINITY, m == 0, 0);
+        let (mut promised, mut converged, mut quiet, mut refreshed) = (f64::INFINITY, m == 0, 0, 0);
         while evaluations < max_evaluations && !converged {
             let (mut step, decrease) = newton_step(&b, &g.values);
             promised = decrease;
@@ -177,8 +167,16 @@ impl Laplace {
             quiet = if (f - value).abs() <= QUIET * f.abs() { quiet + 1 } else { 0 };
             std::mem::swap(&mut state, &mut next_state);
             let next = self.gradient(&next_psi, &mut state)?;
-            update(&mut b, &psi, &next_psi, &g.values, &next.values);
+            let curvature = update(&mut b, &psi, &next_psi, &g.values, &next.values);
             (psi, g, f) = (next_psi, next, value);
+            let surprising = !(TRUSTED.0..TRUSTED.1).contains(&curvature);
+            if surprising && refreshed < REFRESHES && promised > WORTH {
+                refreshed += 1;
+                evaluations += self.n_gamma;
+                let block = self.beta_block(&psi, &state)?;
+                b = self.assumed(&psi, &g, &block, &state)?;
+                positive(&mut b, m);
+            }
             if quiet >= 3 && promised < STALLED {
                 promised = newton_step(&b, &g.values).1;
                 converged = promised < STALLED;
@@ -219,144 +217,6 @@ impl Laplace {
         })
     }
 
-    /// psi to begin with, and the Hessian of beta~ there (p x p).
-    fn start(&self, eta: &[f64], gamma: &[f64]) -> Result<(Vec<f64>, Vec<f64>), Error> {
-        let (n, p) = (self.table.n, self.p());
-        let aux = self.table.auxiliary(gamma);
-        let offset = |i: usize| self.table.offset.as_ref().map_or(0.0, |o| o[i]);
-        let x: Vec<Option<&[f64]>> = self.table.x.chunks_exact(n.max(1)).take(p).map(Some).collect();
-        let mut eta = eta.to_vec();
-        let mut rows = Vec::new();
-        let mut psi: Vec<f64> = Vec::new();
-        let mut working = |eta: &[f64]| -> (Vec<f64>, Vec<f64>) {
-            self.rows_at(eta, &aux, &mut rows);
-            let weight = |r: &Second| if r.d2.is_finite() { -r.d2 } else { 0.0 };
-            let largest = rows.iter().map(weight).fold(0.0, f64::max).max(f64::MIN_POSITIVE);
-            let w: Vec<f64> = rows.iter().map(|r| weight(r).max(FAINT * largest)).collect();
-            let y = (0..n)
-                .map(|i| eta[i] - offset(i) + if rows[i].d1.is_finite() { rows[i].d1 / w[i] } else { 0.0 })
-                .collect();
-            (w, y)
-        };
-        for _ in 0..if p > 0 { 6 } else { 0 } {
-            let (w, y) = working(&eta);
-            let data = Rows { y: &y, x: x.clone(), terms: Vec::new(), weights: Some(&w) };
-            let Ok(linear) = Problem::new(&data) else { break };
-            let beta = linear.solve(&[], false, false)?.beta;
-            if beta.len() < p {
-                break;
-            }
-            let next = self.table.fixed_part(&beta);
-            let moved = next.iter().zip(&eta).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
-            let before: f64 =
-                if psi.is_empty() { f64::NEG_INFINITY } else { self.rows_at(&eta, &aux, &mut Vec::new()) };
-            if self.rows_at(&next, &aux, &mut Vec::new()) < before - 1.0 {
-                break;
-            }
-            eta = next;
-            psi = beta;
-            if moved < 1e-3 {
-                break;
-            }
-        }
-        psi.resize(p, 0.0);
-        let (w, y) = working(&eta);
-        let columns: Vec<Vec<Vec<f64>>> =
-            self.problem.cross.terms.iter().map(|t| self.table.columns_of(t)).collect();
-        let terms = self
-            .problem
-            .cross
-            .terms
-            .iter()
-            .zip(&columns)
-            .map(|(t, columns)| Term {
-                codes: &self.table.factors[t.factor].codes,
-                n_levels: t.n_levels,
-                columns: columns.iter().map(|c| Some(c.as_slice())).collect(),
-                structure: t.structure,
-            })
-            .collect();
-        let linear = Problem::new(&Rows { y: &y, x, terms, weights: Some(&w) });
-        let (theta, block) = match linear {
-            Ok(mixed) => {
-                let options = Options { reml: false, start: None, max_evaluations: 30 };
-                let theta = self.first_theta(&mixed, mixed.optimize(&options).ok().map(|o| o.theta))?;
-                let solution = mixed.solve(&theta, false, false)?;
-                if solution.beta.len() == p {
-                    psi.copy_from_slice(&solution.beta);
-                    (theta, solution.schur.iter().map(|v| 2.0 * v).collect())
-                } else {
-                    (theta, self.gram(&w))
-                }
-            }
-            // The working response is reproduced: nothing to learn from it.
-            Err(_) => (
-                self.problem
-                    .cross
-                    .terms
-                    .iter()
-                    .flat_map(|t| t.structure.start(&vec![0.5; t.structure.k]))
-                    .collect(),
-                self.gram(&w),
-            ),
-        };
-        let mut out = theta;
-        out.extend(psi);
-        out.extend_from_slice(gamma);
-        Ok((out, block))
-    }
-
-    /// `2 X~'WX~`.
-    fn gram(&self, w: &[f64]) -> Vec<f64> {
-        let (n, p) = (self.table.n, self.p());
-        let column = |j: usize| &self.table.x[j * n..(j + 1) * n];
-        let entry = |l: usize| {
-            let (a, b) = (column(l % p), column(l / p));
-            2.0 * a.iter().zip(b).zip(w).map(|((a, b), w)| a * b * w).sum::<f64>()
-        };
-        (0..p * p).map(entry).collect()
-    }
-
-    /// Relative standard deviations of the linear model times its sigma, kept away from zero.
-    fn first_theta(&self, mixed: &Problem, found: Option<Vec<f64>>) -> Result<Vec<f64>, Error> {
-        let sigma = match &found {
-            Some(theta) => mixed.solve(theta, false, false)?.sigma2.sqrt().clamp(0.3, 2.0),
-            None => 1.0,
-        };
-        let found = found.unwrap_or_else(|| mixed.outer(&mixed.start()));
-        let mut out = Vec::with_capacity(found.len());
-        for (term, theta) in self.problem.split(&found) {
-            let s = &term.structure;
-            let mut own = theta.to_vec();
-            if s.kind == Kind::Unstructured {
-                let sds: Vec<f64> = (0..s.k)
-                    .map(|i| {
-                        let row = s.lambda(theta);
-                        (0..=i).map(|j| row[i + j * s.k].powi(2)).sum::<f64>().sqrt()
-                    })
-                    .collect();
-                for (t, v) in own.iter_mut().enumerate() {
-                    let (i, j) = s.entry(t);
-                    let least = START.0 * if i == 0 { 1.0 } else { 0.5 };
-                    *v *= sigma * (START.1 / (sigma * sds[i]).max(START.1));
-                    if i == j {
-                        *v = v.abs().max(least);
-                    }
-                }
-            } else {
-                for (t, v) in own.iter_mut().enumerate() {
-                    *v = if Some(t) == s.rho_index() {
-                        0.9 * *v
-                    } else {
-                        (sigma * *v).clamp(START.0, START.1)
-                    };
-                }
-            }
-            out.extend(own);
-        }
-        Ok(out)
-    }
-
     /// Hessian of F in psi: central differences of the exact gradient, the columns side by side.
     pub fn hessian(&self, optimum: &LaplaceOptimum, scale: &[f64]) -> Result<Vec<f64>, Error> {
         let m = self.n_psi();
@@ -394,7 +254,7 @@ impl Laplace {
 }
 
 /// Replaces eigenvalues (in scaled parameters) by their absolute values: BFGS needs a positive beginning, and keeps it.
-fn positive(b: &mut [f64], m: usize) {
+pub(super) fn positive(b: &mut [f64], m: usize) {
     let size: Vec<f64> = (0..m).map(|i| b[i + i * m].abs().sqrt().max(1e-4)).collect();
     let scaled: Vec<f64> = (0..m * m).map(|l| b[l] / (size[l % m] * size[l / m])).collect();
     let (values, vectors) = dense::eigen(&scaled, m);
@@ -408,7 +268,7 @@ fn positive(b: &mut [f64], m: usize) {
 }
 
 /// `-B^-1 g` with |eigenvalues|, and the decrease it promises.
-fn newton_step(b: &[f64], g: &[f64]) -> (Vec<f64>, f64) {
+pub(super) fn newton_step(b: &[f64], g: &[f64]) -> (Vec<f64>, f64) {
     let m = g.len();
     let size: Vec<f64> = (0..m).map(|i| b[i + i * m].abs().sqrt().max(1e-8)).collect();
     let scaled: Vec<f64> = (0..m * m).map(|l| b[l] / (size[l % m] * size[l / m])).collect();
@@ -426,8 +286,8 @@ fn newton_step(b: &[f64], g: &[f64]) -> (Vec<f64>, f64) {
     (step, promised)
 }
 
-/// BFGS with Powell's damping.
-fn update(b: &mut [f64], x: &[f64], x_new: &[f64], g: &[f64], g_new: &[f64]) {
+/// BFGS with Powell's damping; the curvature along the step over what was assumed.
+fn update(b: &mut [f64], x: &[f64], x_new: &[f64], g: &[f64], g_new: &[f64]) -> f64 {
     let m = x.len();
     let s: Vec<f64> = x_new.iter().zip(x).map(|(a, b)| a - b).collect();
     let y: Vec<f64> = g_new.iter().zip(g).map(|(a, b)| a - b).collect();
@@ -435,17 +295,18 @@ fn update(b: &mut [f64], x: &[f64], x_new: &[f64], g: &[f64], g_new: &[f64]) {
     let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(x, y)| x * y).sum::<f64>();
     let (sbs, sy) = (dot(&s, &bs), dot(&s, &y));
     if sbs <= 0.0 {
-        return;
+        return 1.0;
     }
     let share = if sy >= 0.1 * sbs { 1.0 } else { 0.9 * sbs / (sbs - sy) };
     let r: Vec<f64> = y.iter().zip(&bs).map(|(y, b)| share * y + (1.0 - share) * b).collect();
     let sr = dot(&s, &r);
     if sr <= 1e-300 {
-        return;
+        return sy / sbs;
     }
     for j in 0..m {
         for i in 0..m {
             b[i + j * m] += r[i] * r[j] / sr - bs[i] * bs[j] / sbs;
         }
     }
+    sy / sbs
 }
