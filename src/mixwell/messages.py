@@ -983,7 +983,7 @@ MESSAGES |= {
         "The fit is not the optimum; intervals from this profile are not to be trusted.",
         {"name": "sigma", "value": "25.1", "gain": "0.3"},
     ),
-    "MW-W30": Message(
+    "MW-W21": Message(
         "'{name}' is not identified by these data: no value in its range is rejected",
         "Report that the data say nothing about it, or fit a simpler random-effects term.",
         {"name": "cor_Days.(Intercept)|Subject"},
@@ -1003,7 +1003,7 @@ MESSAGES |= {
         "",
         {"said": "accurate enough, 9 nodes change -2 log-likelihood by 0.002."},
     ),
-    "MW-W21": Message(
+    "MW-W30": Message(
         "fast stage (nagq=0): coefficients by penalised least squares, standard errors given the covariances",
         "Leave nagq out for the Laplace approximation, which is more accurate.",
         {},

@@ -24,16 +24,17 @@ _ROUNDS = 80
 _CLOSE = 1e-10
 
 
-def _binomial(y: Array, mu: Array, aux: Any) -> Array:
-    from scipy.special import xlogy  # noqa: PLC0415
+def _relative(y: Array, mu: Array) -> Array:
+    """y log(y / mu), zero for responses of zero whatever their mean."""
+    return np.where(y == 0, 0.0, y * np.log(np.where(y == 0, 1.0, y) / np.where(y == 0, 1.0, mu)))
 
-    return 2 * (xlogy(y, y / mu) + xlogy(1 - y, (1 - y) / (1 - mu)))
+
+def _binomial(y: Array, mu: Array, aux: Any) -> Array:
+    return 2 * (_relative(y, mu) + _relative(1 - y, 1 - mu))
 
 
 def _poisson(y: Array, mu: Array, aux: Any) -> Array:
-    from scipy.special import xlogy  # noqa: PLC0415
-
-    return 2 * (xlogy(y, y / mu) - (y - mu))
+    return 2 * (_relative(y, mu) - (y - mu))
 
 
 def _gamma(y: Array, mu: Array, aux: Any) -> Array:
@@ -42,15 +43,14 @@ def _gamma(y: Array, mu: Array, aux: Any) -> Array:
 
 
 def _nbinom2(y: Array, mu: Array, aux: Any) -> Array:
-    from scipy.special import xlogy  # noqa: PLC0415
-
     size = aux[0]
-    return 2 * (xlogy(y, y / mu) - (y + size) * np.log1p((y - mu) / (mu + size)))
+    return 2 * (_relative(y, mu) - (y + size) * np.log1p((y - mu) / (mu + size)))
 
 
 def _tweedie(y: Array, mu: Array, aux: Any) -> Array:
     q, r = aux[1] - 1, 2 - aux[1]
-    return 2 * (mu**r / r + y * mu**-q / q - y**r / (q * r))
+    amount = np.where(y == 0, 0.0, y * np.where(y == 0, 1.0, mu) ** -q)
+    return 2 * (mu**r / r + amount / q - y**r / (q * r))
 
 
 UNITS: Mapping[str, Callable[[Array, Array, Any], Array]] = {

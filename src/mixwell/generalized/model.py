@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -348,6 +348,10 @@ class GeneralizedModel:
     __repr__ = tables.summary
     _repr_html_ = tables.summary_html
     certificate = certificate.certificate
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Pickle plain numbers; the core's handle is made again when something needs it."""
+        return {each.name: getattr(self, each.name) for each in fields(self)} | {"handle": None}
 
     update = refit.update
     refit = refit.refit

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,7 @@ from mixwell.options import checked, choice
 
 if TYPE_CHECKING:
     from mixwell.fitted.result import FittedModel
+    from mixwell.generalized.model import GeneralizedModel
 
 __all__ = ["Comparison", "compare", "whole"]
 
@@ -133,7 +134,7 @@ class Comparison:
 
 @checked
 def compare(
-    *models: FittedModel,
+    *models: FittedModel | GeneralizedModel,
     test: Literal["auto", "lrt", "none"] = "auto",
     refit: bool = True,
     n_sim: int = 10_000,
@@ -217,9 +218,11 @@ def compare(
             family.require_likelihood("compare()")
         if getattr(each, "prior", None) is not None:
             raise error("MW-A84", formula=each.formula.text)
-    for other in models[1:]:
-        _same_data(models[0], other)
-    fits, restricted, notes = _comparable(models, refit=refit)
+    # What is asked of them both kinds of models answer.
+    given = cast("tuple[FittedModel, ...]", models)
+    for other in given[1:]:
+        _same_data(given[0], other)
+    fits, restricted, notes = _comparable(given, refit=refit)
     ranked = tuple(sorted(fits, key=lambda m: m.npar))
     loglik = np.array([_restricted(m) if restricted else m.loglik for m in ranked])
     tests = [RatioTest()]

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from mixwell.design import RandomDesign
     from mixwell.fitted.result import FittedModel
 
-__all__ = ["Parameters", "named"]
+__all__ = ["Parameters", "covariance_values", "named", "theta_sizes"]
 
 Array = NDArray[np.float64]
 
@@ -45,25 +45,36 @@ class Parameters:
         """Values (m, parameters) of many fits: beta (m, p), theta (m, T), sigma (m,)."""
         if not self.targets:
             return beta
-        factors, at = [], 0
-        for term in self.terms:
-            size = _size(term)
-            factors.append(_lambdas(term, theta[:, at : at + size]))
-            at += size
-        columns = [self._column(target, factors, sigma) for target in self.targets]
-        return np.column_stack([beta, *columns])
+        return np.column_stack([beta, *covariance_values(self.terms, self.targets, theta, sigma)])
 
-    def _column(self, target: Target, factors: Sequence[Array], sigma: Array) -> Array:
-        if target.term < 0:
-            return sigma
-        rows = factors[target.term]  # (m, k, k)
-        length = np.sqrt(np.sum(rows**2, axis=2))
-        if target.kind == "sd":
-            return np.asarray(sigma * length[:, target.effects[0] if target.effects else 0])
-        i, j = target.effects or (0, 1)
-        with np.errstate(invalid="ignore", divide="ignore"):
-            cosine = np.sum(rows[:, i] * rows[:, j], axis=1) / (length[:, i] * length[:, j])
-        return np.asarray(np.clip(cosine, -1.0, 1.0))
+
+def covariance_values(
+    terms: Sequence[RandomDesign], targets: Sequence[Target], theta: Array, sigma: Array
+) -> list[Array]:
+    """Values (m,) of each covariance parameter, of many fits: theta (m, T) and sigma (m,)."""
+    factors, at = [], 0
+    for term, size in zip(terms, theta_sizes(terms), strict=True):
+        factors.append(_lambdas(term, theta[:, at : at + size]))
+        at += size
+    return [_column(target, factors, sigma) for target in targets]
+
+
+def _column(target: Target, factors: Sequence[Array], sigma: Array) -> Array:
+    if target.term < 0:
+        return sigma
+    rows = factors[target.term]  # (m, k, k)
+    length = np.sqrt(np.sum(rows**2, axis=2))
+    if target.kind == "sd":
+        return np.asarray(sigma * length[:, target.effects[0] if target.effects else 0])
+    i, j = target.effects or (0, 1)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        cosine = np.sum(rows[:, i] * rows[:, j], axis=1) / (length[:, i] * length[:, j])
+    return np.asarray(np.clip(cosine, -1.0, 1.0))
+
+
+def theta_sizes(terms: Sequence[RandomDesign]) -> list[int]:
+    """Numbers of covariance parameters of the terms."""
+    return [_size(term) for term in terms]
 
 
 def _size(term: RandomDesign) -> int:

@@ -34,17 +34,18 @@ pub struct Fast {
 }
 
 impl Laplace {
-    /// Minimises F along beta^, starting from a linear predictor and the gammas.
+    /// Minimises F along beta^, starting from a linear predictor and the gammas; differences do not count as evaluations
+    /// of the limit.
     pub fn fast(&self, eta: &[f64], gamma: &[f64], max_evaluations: usize) -> Result<Fast, Error> {
         let (mut psi, _) = self.start(&self.table.sort(eta), gamma)?;
         let (t, p, m) = (self.n_theta(), self.p(), self.n_psi());
         let free: Vec<usize> = (0..t).chain(t + p..m).collect();
         let mut state = State::default();
         let mut f = self.along(&mut psi, &mut state)?;
-        let mut evaluations = 1;
+        let (mut evaluations, mut values) = (1, 1);
         let (mut slope, mut b) = self.differences(&psi, f, &free, &state, &mut evaluations)?;
         let mut converged = free.is_empty();
-        while evaluations < max_evaluations && !converged {
+        while values < max_evaluations && !converged {
             super::search::positive(&mut b, free.len());
             let (step, promised) = super::search::newton_step(&b, &slope);
             if promised < NEGLIGIBLE {
@@ -56,7 +57,7 @@ impl Laplace {
                 let mut trial = psi.clone();
                 free.iter().zip(&step).for_each(|(i, s)| trial[*i] += scale * s);
                 let mut next = State::from_modes(&state.u);
-                evaluations += 1;
+                (evaluations, values) = (evaluations + 1, values + 1);
                 let value = self.along(&mut trial, &mut next).unwrap_or(f64::INFINITY);
                 if value <= f {
                     break Some((trial, next, value));
