@@ -295,6 +295,37 @@ impl Family {
         (0..y.len()).map(one).sum()
     }
 
+    /// [`Family::full`] of many rows, from their first two derivatives where these tell the third; the values of single rows
+    /// are then left out.
+    pub fn extended_rows(
+        &self,
+        y: &[f64],
+        weight: Option<&[f64]>,
+        eta: &[f64],
+        aux: &[&[f64]],
+        known: &[Second],
+        out: &mut [Full],
+    ) {
+        let third = |i: usize| -> f64 {
+            let w = weight.map_or(1.0, |w| w[i]);
+            match (self.kind, w) {
+                (_, 0.0) => 0.0,
+                (Kind::Poisson, _) => known[i].d2,
+                // 1 - 2 mu from d1 = w (y - mu)
+                (_, w) => known[i].d2 * (1.0 - 2.0 * (y[i] - known[i].d1 / w)),
+            }
+        };
+        match (self.kind, self.link, self.zero) {
+            (Kind::Binomial, Link::Logit, Zero::None) | (Kind::Poisson, Link::Log, Zero::None) => {
+                for (i, out) in out.iter_mut().enumerate() {
+                    let (d1, d2) = (known[i].d1, known[i].d2);
+                    *out = Full { d1, d2, d3: third(i), ..Full::default() };
+                }
+            }
+            _ => self.full_rows(y, weight, eta, aux, out),
+        }
+    }
+
     /// [`Family::full`] of many rows.
     pub fn full_rows(
         &self,

@@ -382,6 +382,13 @@ fn gather(c: &Cross, e: usize, p: usize, k_of: &Covariance, local: &mut Vec<f64>
     let (m, mt, tail, base) = (width + p, k_of.m, c.n_tail(), c.q[c.n_sparse]);
     let (v0, d0) = (c.val_ptr[c.n_leading], c.d[c.n_leading]);
     local.clear();
+    if c.nbr_ptr[e] < c.nbr_ptr[e + 1] && c.nbr[c.nbr_ptr[e]] as usize >= c.n_sparse && width == tail {
+        // All of the tail: K is stored as it is needed.
+        for j in 0..m {
+            local.extend_from_slice(&k_of.tail[j * mt..j * mt + m]);
+        }
+        return;
+    }
     local.resize(m * m, 0.0);
     let mut put = |i: usize, j: usize, v: f64| {
         local[i + j * m] = v;

@@ -362,7 +362,8 @@ impl Laplace {
         let table = &*self.table;
         let mut full = vec![Full::default(); table.n];
         let aux: Vec<&[f64]> = state.aux.iter().map(Vec::as_slice).collect();
-        self.family.full_rows(&self.y, table.weights.as_deref(), &state.eta, &aux, &mut full);
+        let weights = table.weights.as_deref();
+        self.family.extended_rows(&self.y, weights, &state.eta, &aux, &state.rows, &mut full);
 
         let lev = table.leverages(&problem.cross, &covariance.blocks, &pairs);
         let a: Vec<f64> = full.iter().zip(&lev).map(|(r, l)| -r.d3 * l).collect();

@@ -222,14 +222,18 @@ impl Laplace {
         let m = self.n_psi();
         let column = |j: usize| -> Result<Vec<f64>, Error> {
             let h = 1e-3 * scale[j];
-            let at = |sign: f64| -> Result<Vec<f64>, Error> {
+            let at = |sign: f64, modes: &[f64]| -> Result<(Vec<f64>, Vec<f64>), Error> {
                 let mut psi = optimum.psi.clone();
                 psi[j] += sign * h;
-                let mut state = State::from_modes(&optimum.state.u);
+                let mut state = State::from_modes(modes);
                 self.evaluate(&psi, &mut state)?;
-                Ok(self.gradient(&psi, &mut state)?.values)
+                Ok((self.gradient(&psi, &mut state)?.values, state.u))
             };
-            let (up, down) = (at(1.0)?, at(-1.0)?);
+            let here = &optimum.state.u;
+            let (down, modes) = at(-1.0, here)?;
+            // The modes move as far to the other side, nearly.
+            let opposite: Vec<f64> = here.iter().zip(&modes).map(|(u, v)| 2.0 * u - v).collect();
+            let (up, _) = at(1.0, &opposite)?;
             Ok(up.iter().zip(&down).map(|(a, b)| (a - b) / (2.0 * h)).collect())
         };
         let columns: Vec<Result<Vec<f64>, Error>> = (0..m).into_par_iter().map(column).collect();
