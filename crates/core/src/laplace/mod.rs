@@ -44,8 +44,9 @@ use std::sync::Arc;
 /// Newton steps for the mode before giving up.
 const MAX_INNER: usize = 100;
 
-/// Squared length of a Newton step (in the metric of M) that counts as none.
+/// Squared length of a Newton step (in the metric of M) that counts as none: in a search, and for differences of gradients.
 const STILL: f64 = 1e-13;
+const STONE_STILL: f64 = 1e-18;
 
 /// An auxiliary predictor: `offset + sum of columns times gamma`.
 #[derive(Debug, Clone)]
@@ -111,6 +112,7 @@ pub struct State {
     pub inner: usize,
     /// Log-likelihood given u^, `|u^|^2`, `log|M|`, penalty.
     pub parts: [f64; 4],
+    exact: bool,
     factor: Factor,
     zb: Vec<f64>,
     rows: Vec<Second>,
@@ -124,6 +126,12 @@ impl State {
     #[must_use]
     pub fn from_modes(u: &[f64]) -> State {
         State { u: u.to_vec(), ..State::default() }
+    }
+
+    /// The same, for differences: modes are found to the last digits.
+    #[must_use]
+    pub fn exact_from(u: &[f64]) -> State {
+        State { exact: true, ..State::from_modes(u) }
     }
 }
 
@@ -304,6 +312,7 @@ impl Laplace {
         if !loglik.is_finite() {
             return Err(Error::NotFinite { what: "the log-likelihood".into() });
         }
+        let still = if state.exact { STONE_STILL } else { STILL };
         let (mut trial_rows, mut trial_eta, mut next) = (Vec::new(), Vec::new(), Vec::new());
         for step in 0..MAX_INNER {
             state.inner = step + 1;
@@ -322,7 +331,7 @@ impl Laplace {
             let (weight, zb) = (&state.weight, &state.zb);
             let length = square(&step_u) + table.sum(|i| weight[i] * (next[i] - zb[i]).powi(2));
             let uu = square(&state.u);
-            if length <= STILL && observed {
+            if length <= still && observed {
                 state.s = modes.ze;
                 state.parts = [loglik, uu, state.factor.log_det_m, 0.0];
                 return Ok(());

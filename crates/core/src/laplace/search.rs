@@ -225,7 +225,7 @@ impl Laplace {
             let at = |sign: f64, modes: &[f64]| -> Result<(Vec<f64>, Vec<f64>), Error> {
                 let mut psi = optimum.psi.clone();
                 psi[j] += sign * h;
-                let mut state = State::from_modes(modes);
+                let mut state = State::exact_from(modes);
                 self.evaluate(&psi, &mut state)?;
                 Ok((self.gradient(&psi, &mut state)?.values, state.u))
             };
