@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from cases import CASES
-from run import run
+from run import run, shown
 
 HERE = Path(__file__).parent
 
@@ -87,13 +87,8 @@ def main() -> None:
 
 def row(title: str, theirs: float | None, ours: float) -> None:
     """Print one line."""
-    shown = ("-", "-") if theirs is None else (clock(theirs), f"{theirs / ours:,.0f}x")
-    print(f"| {title} | {shown[0]} | {clock(ours)} | {shown[1]} |", flush=True)
-
-
-def clock(seconds: float) -> str:
-    """Seconds with three digits and a unit."""
-    return f"{seconds:.3g} s" if seconds >= 1 else f"{1000 * seconds:.3g} ms"
+    other = ("-", "-") if theirs is None else (shown(theirs), f"{theirs / ours:,.0f}x")
+    print(f"| {title} | {other[0]} | {shown(ours)} | {other[1]} |", flush=True)
 
 
 if __name__ == "__main__":

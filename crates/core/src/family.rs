@@ -31,6 +31,9 @@ const CHUNK: usize = 4096;
 /// Up to this count `Gamma(y + s) / Gamma(s)` is a product.
 const FEW: f64 = 40.0;
 
+/// From here on Stirling's series is exact to rounding.
+const STIRLING: f64 = 60.0;
+
 /// Distribution.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[allow(missing_docs)]
@@ -400,12 +403,10 @@ impl Family {
             }
             Kind::Student => {
                 let (r, df) = (self.mean(eta).shift(-y) * (-aux[0]).exp(), aux[1].exp());
-                let half = df.shift(1.0).scale(0.5);
-                half.ln_gamma()
-                    - df.scale(0.5).ln_gamma()
+                rising(df.scale(0.5), 0.5)
                     - aux[1].shift(std::f64::consts::PI.ln()).scale(0.5)
                     - aux[0]
-                    - half * (r.square() * (-aux[1]).exp()).shift(1.0).ln()
+                    - df.shift(1.0).scale(0.5) * (r.square() * (-aux[1]).exp()).ln_1p()
             }
             Kind::Gamma => {
                 let (log_mu, shape) = (self.log_mean(eta), (-aux[0]).exp());
@@ -559,16 +560,25 @@ impl Family {
 
 /// `ln Gamma(s + y) - ln Gamma(s)` for a whole number y: a sum while y is small, which keeps digits for large s.
 fn rising<S: Scalar>(s: S, y: f64) -> S {
-    if y > FEW || y.fract().abs() > 1e-9 {
+    if y <= FEW && y.fract().abs() < 1e-9 {
+        let mut out = S::constant(0.0);
+        let mut j = 0.0;
+        while j < y - 0.5 {
+            out = out + s.shift(j).ln();
+            j += 1.0;
+        }
+        return out;
+    }
+    if s.value() < STIRLING {
         return s.shift(y).ln_gamma() - s.ln_gamma();
     }
-    let mut out = S::constant(0.0);
-    let mut j = 0.0;
-    while j < y - 0.5 {
-        out = out + s.shift(j).ln();
-        j += 1.0;
-    }
-    out
+    // Stirling's series, without the cancellation of two large numbers.
+    let rest = |x: S| {
+        let (r, q) = (x.recip(), x.square().recip());
+        r.scale(1.0 / 12.0) - r * q * (q.scale(-1.0 / 1260.0).shift(1.0 / 360.0))
+    };
+    let main = s.ln().scale(y) + s.shift(y - 0.5) * s.recip().scale(y).ln_1p();
+    main.shift(-y) + rest(s.shift(y)) - rest(s)
 }
 
 /// `ln choose(n, n y)`.

@@ -35,6 +35,11 @@ pub trait Scalar:
         let (x, r) = (self.value(), 1.0 / self.value());
         self.chain([if x > 0.0 { x.ln() } else { f64::NAN }, r, -r * r, 2.0 * r * r * r])
     }
+    /// `ln(1 + x)`.
+    fn ln_1p(self) -> Self {
+        let (x, r) = (self.value(), 1.0 / (1.0 + self.value()));
+        self.chain([x.ln_1p(), r, -r * r, 2.0 * r * r * r])
+    }
     /// One over it.
     fn recip(self) -> Self {
         let r = 1.0 / self.value();
