@@ -38,7 +38,7 @@ def test_every_message_can_be_rendered(code: str) -> None:
 @pytest.mark.parametrize("code", MESSAGES)
 def test_every_message_is_well_formed(code: str) -> None:
     entry = MESSAGES[code]
-    assert re.fullmatch(r"MW-[FDANCPW][0-9]{2}", code)
+    assert re.fullmatch(r"MW-[FDANCPW][0-9]{2,3}", code)
     assert code[3] in "WC" or not entry.template.endswith(".")  # notes are whole sentences
     assert entry.hint == "" or entry.hint.rstrip().endswith((".", "?", "}"))
     used = {
@@ -61,7 +61,7 @@ def test_codes_are_in_order_within_a_section() -> None:
 
 def test_no_code_is_registered_twice() -> None:
     keys = re.findall(
-        r'^    "(MW-[A-Z][0-9]{2})": Message\(', (PACKAGE / "messages.py").read_text(), re.MULTILINE
+        r'^    "(MW-[A-Z][0-9]{2,3})": Message\(', (PACKAGE / "messages.py").read_text(), re.MULTILINE
     )
     assert sorted(keys) == sorted(MESSAGES)
 
@@ -69,7 +69,7 @@ def test_no_code_is_registered_twice() -> None:
 def test_codes_in_the_source_are_those_of_the_registry() -> None:
     sources = [path for path in PACKAGE.rglob("*.py") if path.name not in ("errors.py", "messages.py")]
     sources += (ROOT / "crates").rglob("src/**/*.rs")
-    used = {code for path in sources for code in re.findall(r"MW-[A-Z][0-9]{2}", path.read_text("utf-8"))}
+    used = {code for path in sources for code in re.findall(r"MW-[A-Z][0-9]{2,3}", path.read_text("utf-8"))}
     assert used - set(MESSAGES) == set(), "used but not registered"
     assert set(MESSAGES) - used == set(), "registered but not used"
 

@@ -193,7 +193,7 @@ def test_automatic_quadrature_says_what_it_found() -> None:
     many = mw.glmer("count ~ x + (1 | g)", counts, family="poisson", nagq="auto")
     assert many.nagq == 1 and "accurate enough" in many.notes[-1].text
     crossed = mw.glmer("y ~ x + (1 | g) + (1 | size)", counts, family="binomial", nagq="auto")
-    assert crossed.nagq == 1 and "cannot be checked" in crossed.notes[-1].text
+    assert crossed.nagq == 1 and any("cannot be checked" in each.text for each in crossed.notes)
 
 
 def test_the_one_door() -> None:
@@ -207,8 +207,8 @@ def test_predictions_of_new_rows() -> None:
     data = simulated()
     m = mw.glmer("count ~ x + (1 | g)", data, family="poisson")
     new = {"x": [0.0, 1.0], "g": ["3", "unknown"]}
-    eta = m.predict(new, type="link")
-    assert_allclose(m.predict(new), np.exp(eta))
+    eta = m.predict(new, type="link", new_levels="population")
+    assert_allclose(m.predict(new, new_levels="population"), np.exp(eta))
     assert_allclose(eta[1], m.fixef["(Intercept)"] + m.fixef["x"])
     assert_allclose(m.predict({"x": [0.0, 1.0]}, re="population", type="link")[0], m.fixef["(Intercept)"])
 

@@ -29,19 +29,20 @@ def table() -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("formula", "family", "simpler", "options", "name"),
+    ("model", "simpler", "options", "name"),
     [
-        ("count ~ x + (1 | g)", "nbinom2", "poisson", {}, "size"),
-        ("count ~ x", "nbinom1", "poisson", {}, "phi"),
-        ("large ~ x", "nbinom2", "poisson", {}, "size"),
-        ("cbind(hits, misses) ~ x", "betabinomial", "binomial", {}, "precision"),
-        ("real ~ x", "t", "gaussian", {}, "df"),
-        ("count ~ x", "poisson", "poisson", {"ziformula": "~ 1"}, "zi"),
+        (("count ~ x + (1 | g)", "nbinom2"), "poisson", {}, "size"),
+        (("count ~ x", "nbinom1"), "poisson", {}, "phi"),
+        (("large ~ x", "nbinom2"), "poisson", {}, "size"),
+        (("cbind(hits, misses) ~ x", "betabinomial"), "binomial", {}, "precision"),
+        (("real ~ x", "t"), "gaussian", {}, "df"),
+        (("count ~ x", "poisson"), "poisson", {"ziformula": "~ 1"}, "zi"),
     ],
 )
 def test_the_limit_is_the_simpler_family(
-    table: Any, formula: str, family: str, simpler: str, options: Any, name: str
+    table: Any, model: tuple[str, str], simpler: str, options: Any, name: str
 ) -> None:
+    formula, family = model
     m = mw.fit(formula, table, family=family, **options)
     said = [each for each in m.notes if each.code == "MW-W31"]
     assert len(said) == 1

@@ -673,6 +673,26 @@ MESSAGES |= {
         "Use betabinomial, nbinom1 or nbinom2, or an observation-level random effect: a column with a number for each row, + (1 | row).",
         {"family": "quasipoisson", "formula": "y ~ x + (1 | g)"},
     ),
+    "MW-A100": Message(
+        "{what} is not defined for family {family} with link {link}",
+        "{advice}",
+        {
+            "what": "r2()",
+            "family": "binomial",
+            "link": "cauchit",
+            "advice": "There is no latent response with a variance behind this link; use approximation='delta'.",
+        },
+    ),
+    "MW-A101": Message(
+        "the model without fixed effects, which shares of variance compare with, could not be fitted: '{formula}'",
+        "Fit it with glmer() to see why: the formula with 1 in place of the fixed effects.",
+        {"formula": "y ~ x + (1 | g)"},
+    ),
+    "MW-A102": Message(
+        "approximation={given!r} does not go with this model of family {family} with link {link}",
+        "{advice}",
+        {"given": "trigamma", "family": "binomial", "link": "logit", "advice": "Leave it out, or use 'delta'."},
+    ),
     "MW-A15": Message(
         "this fit has no REML criterion: it was fitted by ML",
         "Use m.deviance, or m.update(method='REML').",
@@ -696,6 +716,26 @@ MESSAGES |= {
         "a data set cannot be loaded as a {backend} table: the package '{module}' is not installed",
         "Install it, or choose another backend; backend='dict' needs nothing but NumPy.",
         {"backend": "polars", "module": "polars"},
+    ),
+    "MW-A103": Message(
+        "{kind} needs the scores of the likelihood that was maximised, and the fast stage maximises none",
+        "Fit with nagq=1, the Laplace approximation, or more nodes.",
+        {"kind": "CR2"},
+    ),
+    "MW-A104": Message(
+        "{kind} takes rows as independent, and random effects make them dependent",
+        "Use {instead!r}, with the outermost grouping factor as clusters.",
+        {"kind": "HC2", "instead": "CR2"},
+    ),
+    "MW-A107": Message(
+        "kind='{kind}' resamples residuals, and responses of family {family} are no sums of a mean and a residual",
+        "Use kind='parametric', which draws responses from the fit, or kind='case', which draws whole clusters.",
+        {"kind": "residual", "family": "binomial"},
+    ),
+    "MW-A108": Message(
+        "no fit was found under a hypothesis about '{formula}'",
+        "Means leave the range that the link allows: use test='chisq', or another link.",
+        {"formula": "y ~ x + f"},
     ),
 }
 
@@ -941,6 +981,31 @@ MESSAGES |= {
         "With re='new' the random effects of every level are drawn, fitted or not.",
         {"given": "sample"},
     ),
+    "MW-P25": Message(
+        "predict(type={type!r}) is not defined for this model (family '{family}')",
+        "{advice}",
+        {"type": "zprob", "family": "poisson", "advice": "There are no extra zeros without ziformula."},
+    ),
+    "MW-P26": Message(
+        "the numbers of trials of the new rows are not known: there is no column '{column}'",
+        "Give trials=, a column, a number or one number per row, or put the column into the new data.",
+        {"column": "size"},
+    ),
+    "MW-P27": Message(
+        "with the link '{link}' the mean over normal random effects does not exist",
+        "Use re='population' for a typical level, or fit with link='log'.",
+        {"link": "inverse"},
+    ),
+    "MW-P28": Message(
+        "there is no {interval!r} for predict(type={type!r})",
+        "{advice}",
+        {"interval": "prediction", "type": "link", "advice": "It is for type='response'."},
+    ),
+    "MW-P29": Message(
+        "{option} was given, but nothing that needs it",
+        "It belongs to interval='prediction' (trials also to a binomial response).",
+        {"option": "seed"},
+    ),
     "MW-P19": Message(
         "Kenward-Roger is for intervals of fixed effects, not for uncertainty from {sources}",
         "Use ddf='satterthwaite', or re='population' with interval='confidence'.",
@@ -1007,6 +1072,11 @@ MESSAGES |= {
         "fast stage (nagq=0): coefficients by penalised least squares, standard errors given the covariances",
         "Leave nagq out for the Laplace approximation, which is more accurate.",
         {},
+    ),
+    "MW-W31": Message(
+        "the {name} is on its way to {to}: the data have {left}",
+        "Its estimate is where the search stopped; the simpler model has the same likelihood and one parameter less.",
+        {"name": "size", "to": "infinity", "left": "no more variation than family='poisson' has"},
     ),
     "MW-W07": Message(
         "'{group}' is numeric: as a fixed effect it is one slope, as a grouping factor each value is a level.",

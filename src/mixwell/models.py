@@ -100,9 +100,10 @@ def fit(
             "link": link,
             "ziformula": ziformula,
             "dispformula": dispformula,
+            "variance": variance,
             "nagq": nagq,
+            "prior": prior,
         }
-        given["prior"] = prior
         for name, value in given.items():
             if value is not None and (name, value) not in (("link", "identity"), ("nagq", 1)):
                 advice = "Use glmer() or glm() with family='gaussian': any link and dispersion, by ML."

@@ -67,6 +67,8 @@ def links() -> dict[str, Any]:
     g = np.repeat(np.arange(groups), n // groups)
     x, z = np.round(rng.uniform(0, 1, n), 3), np.round(rng.uniform(-1, 1, n), 3)
     u = np.clip(rng.normal(size=groups), -2, 2)[g]
+    h = rng.integers(0, 10, n)
+    v = rng.normal(size=10)[h]
     trials = rng.integers(5, 21, n)
 
     def positive(mu: Any, shape: float) -> Any:
@@ -89,7 +91,7 @@ def links() -> dict[str, Any]:
     clustered = rng.beta(5 * logit, 5 * (1 - logit))
     return {
         "g": np.char.add("g", g.astype(str)),
-        "h": np.char.add("h", rng.integers(0, 10, n).astype(str)),
+        "h": np.char.add("h", h.astype(str)),
         "x": x,
         "z": z,
         "trials": trials,
@@ -116,14 +118,15 @@ def links() -> dict[str, Any]:
         "dry": np.where(rng.random(n) < 0.3, 0.0, positive(log, 4.0)),
         "wald_log": np.round(rng.wald(log, 1 / 0.1), 5),
         "wald_inverse": np.round(rng.wald(1 / inverse, 1 / 0.15), 5),
-        "wald_squared": np.round(rng.wald(1 / np.sqrt(inverse), 1 / 0.15), 5),
+        "wald_squared": np.round(rng.wald(1 / np.sqrt(inverse + 0.2 + 0.2 * u), 1 / 0.15), 5),
         "wald_identity": np.round(rng.wald(plain, 1 / 0.02), 5),
         "rain": np.where(rng.random(n) < np.exp(-log), 0.0, positive(log, 2.0)),
         "real_inverse": np.round(1 / inverse + 0.15 * rng.normal(size=n), 5),
         "real_sqrt": np.round(root**2 + 0.8 * rng.normal(size=n), 5),
         "heavy": np.round(1 + x + 0.7 * u + 0.6 * rng.standard_t(3.5, n), 5),
         "heavy_log": np.round(log + 0.6 * rng.standard_t(4, n), 5),
-        "grade": np.digitize(1.5 * steep + rng.logistic(size=n), [-1.0, 0.3, 1.5]),
+        "grade": np.digitize(1.5 * steep + v + rng.logistic(size=n), [-1.0, 0.3, 1.5]),
+        "hits_crossed": rng.binomial(trials, 0.5 + np.arctan(steep + 0.6 * v) / np.pi),
     }
 
 

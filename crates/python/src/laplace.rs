@@ -2,7 +2,7 @@
 
 use crate::{PyTerm, Values, contiguous, raise, square, vector, with_rows};
 use mixwell_core::Error;
-use mixwell_core::family::{Family, Full, Second};
+use mixwell_core::family::{Family, Full, Kind, Second};
 use mixwell_core::laplace::{Aux, Data, Laplace, LaplaceOptimum, Penalty, State};
 use numpy::ndarray::{Array2, Array3};
 use numpy::{IntoPyArray, PyReadonlyArray1, PyReadonlyArray2};
@@ -115,6 +115,7 @@ impl PyLaplace {
                 x: rows.x.clone(),
                 terms: rows.terms.clone(),
                 aux,
+                intercept_elsewhere: family.kind == Kind::Cumulative,
             };
             let inner = py.detach(|| Laplace::new(&data)).map_err(|e| raise(py, &e))?;
             Ok(PyLaplace { inner })
@@ -129,6 +130,14 @@ impl PyLaplace {
     #[getter]
     fn kept(&self) -> Vec<usize> {
         self.inner.kept.clone()
+    }
+
+    /// Limits of psi, (m, 2).
+    #[getter]
+    fn bounds(&self, py: Python<'_>) -> Py<PyAny> {
+        let bounds = self.inner.bounds();
+        let at = |(i, j): (usize, usize)| if j == 0 { bounds[i].0 } else { bounds[i].1 };
+        Array2::from_shape_fn((bounds.len(), 2), at).into_pyarray(py).into_any().unbind()
     }
 
     /// The working basis of X, p x p: beta = basis beta~.
@@ -308,6 +317,7 @@ impl PyLaplace {
         out.set_item("evaluations", o.evaluations)?;
         out.set_item("inner", o.inner)?;
         out.set_item("converged", o.converged)?;
+        out.set_item("held", o.held.clone())?;
         out.set_item("scale", vector(py, &o.scale))?;
         out.set_item("parts", o.state.parts)?;
         out.set_item("penalty", o.state.parts[3])?;

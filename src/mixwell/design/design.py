@@ -143,6 +143,10 @@ class Recipe:
         assert self.formula.response is not None
         return self._encoder(data, (self.formula.response,)).numeric(self.formula.response)
 
+    def numeric(self, expr: Expr, data: Any) -> Floats:
+        """Values (n,) of one expression, such as a part of cbind()."""
+        return self._encoder(data, (expr,)).numeric(expr)
+
     def _encoder(self, data: Any, exprs: Iterable[Expr]) -> Encoder:
         frame = Frame.from_data(data, [name for expr in exprs for name in variables(expr)])
 

@@ -25,7 +25,7 @@ _CLOSE = 1e-10
 
 
 def _relative(y: Array, mu: Array) -> Array:
-    """y log(y / mu), zero for responses of zero whatever their mean."""
+    """Return y log(y / mu), zero for responses of zero whatever their mean."""
     return np.where(y == 0, 0.0, y * np.log(np.where(y == 0, 1.0, y) / np.where(y == 0, 1.0, mu)))
 
 
@@ -44,13 +44,13 @@ def _gamma(y: Array, mu: Array, aux: Any) -> Array:
 
 def _nbinom2(y: Array, mu: Array, aux: Any) -> Array:
     size = aux[0]
-    return 2 * (_relative(y, mu) - (y + size) * np.log1p((y - mu) / (mu + size)))
+    return np.asarray(2 * (_relative(y, mu) - (y + size) * np.log1p((y - mu) / (mu + size))))
 
 
 def _tweedie(y: Array, mu: Array, aux: Any) -> Array:
     q, r = aux[1] - 1, 2 - aux[1]
     amount = np.where(y == 0, 0.0, y * np.where(y == 0, 1.0, mu) ** -q)
-    return 2 * (mu**r / r + amount / q - y**r / (q * r))
+    return np.asarray(2 * (mu**r / r + amount / q - y**r / (q * r)))
 
 
 UNITS: Mapping[str, Callable[[Array, Array, Any], Array]] = {
@@ -79,8 +79,10 @@ def searched(name: str, y: Array, predictors: Sequence[Array], trials: Array | N
         Auxiliary parameters on the scale of the core.
     """
     link = _link(name)
+    least = 1.0 if name.startswith("truncated") else 0.0
     rough = np.clip(y, 1e-3, 1 - 1e-3) if link == "logit" else np.maximum(y, 1e-3)
-    eta = link_of(link, rough)
+    # Of the smallest response there is, and the largest share, the best mean is at the end of the range.
+    eta = np.where(y <= least, -_FAR, np.where((link == "logit") & (y >= 1), _FAR, link_of(link, rough)))
     low, high = np.full(y.size, -_FAR), np.full(y.size, _FAR)
     for _ in range(_ROUNDS):
         rows = family_rows((name, link, ""), y, trials, eta, list(predictors))

@@ -44,14 +44,15 @@ def _negative(rng: Generator, mu: Array, size: Array) -> Array:
 
 
 def _gamma(rng: Generator, mu: Array, aux: Any, w: Array) -> Array:
-    return np.maximum(rng.gamma(1 / aux[0], mu * aux[0]), TINY)
+    return np.asarray(np.maximum(rng.gamma(1 / aux[0], mu * aux[0]), TINY))
 
 
 def _inverse_gaussian(rng: Generator, mu: Array, aux: Any, w: Array) -> Array:
     """Draw as Michael, Schucany and Haas (1976), with the smaller root without cancellation."""
     c = 0.5 * mu * aux[0] * rng.chisquare(1, mu.size)
     root = mu / (1 + c + np.sqrt(c * (2 + c)))
-    return np.where(rng.uniform(size=mu.size) * (mu + root) <= mu, root, mu * (mu / root))
+    first = rng.uniform(size=mu.size) * (mu + root) <= mu
+    return np.asarray(np.where(first, root, mu * (mu / root)))
 
 
 def _tweedie(rng: Generator, mu: Array, aux: Any, w: Array) -> Array:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,9 @@ from mixwell.errors import MixwellError, error, warn
 if TYPE_CHECKING:
     from mixwell.design import RandomDesign
     from mixwell.fitted.result import FittedModel
+    from mixwell.generalized.model import GeneralizedModel
+
+    Model: TypeAlias = FittedModel | GeneralizedModel
 
 __all__ = ["Rows", "announce", "chosen_terms", "fitted_rows", "fixed_part", "new_rows", "random_part"]
 
@@ -95,7 +98,7 @@ def random_part(codes: NDArray[np.int32], columns: Columns, b: Array) -> Array:
     return out
 
 
-def chosen_terms(m: FittedModel, re: str | Collection[str]) -> tuple[bool, ...]:
+def chosen_terms(m: Model, re: str | Collection[str]) -> tuple[bool, ...]:
     """Say of each random-effects term whether `re` asks for it.
 
     Raises
@@ -133,14 +136,21 @@ def _canonical(text: object) -> set[str]:
         return set()
 
 
-def fitted_rows(m: FittedModel, chosen: tuple[bool, ...]) -> Rows:
+def fitted_rows(m: Model, chosen: tuple[bool, ...]) -> Rows:
     """Return the rows of the fit."""
     design = m.design
     return Rows(m.nobs, m.fixed_columns, design.offset, design.weights, design.random, chosen)
 
 
 def new_rows(
-    m: FittedModel, data: Any, chosen: tuple[bool, ...], *, others: bool, weights: bool, unknown: str
+    m: Model,
+    data: Any,
+    chosen: tuple[bool, ...],
+    *,
+    others: bool,
+    weights: bool,
+    unknown: str,
+    intercept: bool = True,
 ) -> Rows:
     """Read new rows.
 
@@ -152,6 +162,8 @@ def new_rows(
         Read the weights.
     unknown
         What to do with levels that were not fitted: "error", or anything else to give them the code -1.
+    intercept
+        Whether a column of ones has a coefficient; in ordinal models the thresholds stand for it.
 
     Raises
     ------
@@ -165,7 +177,7 @@ def new_rows(
         raise error("MW-P11")
     recipe = m.design.recipe
     frame = Frame.from_data(data)
-    columns = recipe.fixed(frame)
+    columns = _given(recipe.fixed(frame), intercept=intercept)
     terms: list[RandomDesign | None] = []
     for at, (source, wanted) in enumerate(zip(m.formula.random, chosen, strict=True)):
         if not wanted and not others:
@@ -175,7 +187,7 @@ def new_rows(
         if wanted and unknown == "error" and (term.codes < 0).any():
             _refuse_level(frame, term, source.group_names)
         terms.append(term)
-    inestimable, column = _inestimable(m, columns)
+    inestimable, column = _inestimable(m, columns, intercept=intercept)
     read = _weights(m, frame) if weights else None
     return Rows(
         frame.n_rows,
@@ -199,7 +211,7 @@ def announce(rows: Rows) -> None:
         warn("MW-P17", stacklevel=5)
 
 
-def _weights(m: FittedModel, frame: Any) -> Array | None:
+def _weights(m: Model, frame: Any) -> Array | None:
     """Weights of new rows, if the fit took them from a column that the new table has too."""
     name = m.arguments.get("weights")
     if not isinstance(name, str) or name not in frame.names:
@@ -211,30 +223,38 @@ def _weights(m: FittedModel, frame: Any) -> Array | None:
     return values
 
 
-def _inestimable(m: FittedModel, columns: Columns) -> tuple[NDArray[np.bool_] | None, str]:
+def _given(columns: Columns, *, intercept: bool) -> tuple[Array | None, ...]:
+    """Return the columns of X as `kept` numbers them."""
+    return tuple(column for column in columns if intercept or column is not None)
+
+
+def _inestimable(m: Model, columns: Columns, *, intercept: bool) -> tuple[NDArray[np.bool_] | None, str]:
     """Rows outside the span of the fitted rows: a dropped column is not the combination it was there."""
-    design, dropped = m.design, m.problem.dropped
+    design, dropped = m.design, [j for j in range(len(columns)) if j not in m.kept]
     if not dropped:
         return None, ""
+    before = _given(design.columns, intercept=intercept)
+    pairs = zip(design.names, design.columns, strict=True)
+    names = [name for name, column in pairs if intercept or column is not None]
     kept = [columns[j] for j in m.kept]
     n = next((column.size for column in columns if column is not None), 0)
     outside, first = np.zeros(n, dtype=np.bool_), ""
     for j in dropped:
-        share = _combination(m, design.columns[j])
+        share = _combination(m, before[j])
         column = columns[j]
         values = np.ones(n) if column is None else column
-        fitted = design.columns[j]
+        fitted = before[j]
         size = np.abs(values) + (1.0 if fitted is None else np.abs(fitted).max(initial=0.0))
         for other, part in zip(kept, share, strict=True):
             size = size + (abs(part) if other is None else np.abs(part * other))
         with np.errstate(invalid="ignore"):
             found = np.abs(values - fixed_part(kept, share, n)) > _ESTIMABLE * size
-        first = first or (design.names[j] if found.any() else "")
+        first = first or (names[j] if found.any() else "")
         outside |= found
     return (outside, first) if first else (None, "")
 
 
-def _combination(m: FittedModel, dropped: Array | None) -> Array:
+def _combination(m: Model, dropped: Array | None) -> Array:
     """Coefficients (p,) with which the kept columns make up a dropped one in the fitted rows."""
     from mixwell.inference.diagnosis import gram  # noqa: PLC0415  (which builds on this module)
 

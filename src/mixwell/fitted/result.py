@@ -181,6 +181,7 @@ class FittedModel:
         return NamedVector(tuple(self.design.names[j] for j in self.kept), np.array(self.solution.beta))
 
     vcov = robust.vcov
+    _robust = robust.robust
 
     @cached_property
     def _vcov(self) -> Array:

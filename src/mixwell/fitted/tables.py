@@ -16,9 +16,23 @@ from mixwell.inference.wald import Approximation, Ddf, Information, approximatio
 from mixwell.options import checked, choice
 
 if TYPE_CHECKING:
-    from mixwell.fitted.result import FittedModel
+    from collections.abc import Sequence
 
-__all__ = ["augment", "coef", "glance", "ranef", "summary", "summary_html", "tidy"]
+    from mixwell.design import Design
+    from mixwell.fitted.result import FittedModel
+    from mixwell.fitted.values import NamedVector
+
+__all__ = [
+    "augment",
+    "coef",
+    "glance",
+    "known_group",
+    "level_coefficients",
+    "ranef",
+    "summary",
+    "summary_html",
+    "tidy",
+]
 
 Array = NDArray[np.float64]
 
@@ -187,28 +201,43 @@ def coef(m: FittedModel, group: str | None = None) -> Any:
     >>> table["Subject"][0], float(table["Days"][0].round(4))
     ('308', 19.6663)
     """
-    groups = tuple(dict.fromkeys(term.group for term in m.design.random))
-    if group is None and len(groups) == 1:
-        group = groups[0]
-    if group not in groups:
-        raise error("MW-A16", name="None" if group is None else group, available=groups or ("none",))
+    return level_coefficients(m.design, m.fixef, m.solution.b, group)
+
+
+def level_coefficients(design: Design, fixef: NamedVector, modes: Sequence[Any], group: str | None) -> Any:
+    """Return the table of `coef`, from the modes of the terms (J, k) each."""
+    group = known_group(design, group)
     mine = [
-        (term, np.asarray(b))
-        for term, b in zip(m.design.random, m.solution.b, strict=True)
-        if term.group == group
+        (term, np.asarray(b)) for term, b in zip(design.random, modes, strict=True) if term.group == group
     ]
     first = mine[0][0]
     levels = [level if len(first.factor_names) > 1 else (level,) for level in first.levels]
-    taken = {*m.fixef, *(name for term, _ in mine for name in term.names)}
+    taken = {*fixef, *(name for term, _ in mine for name in term.names)}
     names = [f".{name}" if name in taken else name for name in first.factor_names]
     columns: dict[str, Any] = {
         name: list(labels) for name, labels in zip(names, zip(*levels, strict=True), strict=True)
     }
-    values = {name: np.full(len(levels), value) for name, value in m.fixef.items()}
+    values = {name: np.full(len(levels), value) for name, value in fixef.items()}
     for term, b in mine:
         for j, name in enumerate(term.names):
             values[name] = values.get(name, 0.0) + b[:, j]
-    return m.design.frame.native_like(columns | values)
+    return design.frame.native_like(columns | values)
+
+
+def known_group(design: Design, group: str | None) -> str:
+    """Return the grouping factor that is meant: the only one, if none is named.
+
+    Raises
+    ------
+    MixwellError
+        MW-A16 when there is no such grouping factor, or several and none was named.
+    """
+    groups = tuple(dict.fromkeys(term.group for term in design.random))
+    if group is None and len(groups) == 1:
+        return groups[0]
+    if group is None or group not in groups:
+        raise error("MW-A16", name="None" if group is None else group, available=groups or ("none",))
+    return group
 
 
 @checked

@@ -81,9 +81,7 @@ def fit_design(
         prior,
         model,
     )
-    intercept = family.kind == "ordered" and any(column is None for column in design.columns)
-    given = len(design.columns) - intercept
-    return announce(m, tuple(j for j in range(given) if j not in kept))
+    return announce(m)
 
 
 def _fast(model: Laplace, eta: Array, gamma: Array, max_evaluations: int) -> tuple[dict[str, Any], Array]:

@@ -12,9 +12,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mixwell.errors import Note, note
-from mixwell.families import Family, mean_of, slope_of
-from mixwell.fitted.values import Covariance, NamedVector, VarCorr
-from mixwell.generalized import anova, certificate, predict, refit, residuals, simulate, tables
+from mixwell.families import Family
+from mixwell.fitted.values import Covariance, NamedVector, Terms, VarCorr
+from mixwell.generalized import (
+    anova,
+    bootstrap,
+    certificate,
+    description,
+    intervals,
+    levels,
+    predict,
+    prediction_rows,
+    profile,
+    refit,
+    residuals,
+    robust,
+    simulate,
+    tables,
+)
+from mixwell.generalized.limits import limits
 from mixwell.generalized.predictors import Predictors, kept_names, laplace_of
 from mixwell.generalized.priors import Prior, penalized
 from mixwell.inference.second_order import inverse_information
@@ -35,12 +51,13 @@ Array = NDArray[np.float64]
 class GeneralizedModel:
     """A fitted generalised linear (mixed) model.
 
-    Coefficients: `fixef`, `se`, `vcov()`, `ranef()`, `varcorr()`, `theta`, `dispersion`, `zi_fixef`,
-    `disp_fixef`, `thresholds`. Likelihood: `loglik`, `aic`, `aicc`, `bic`; `deviance`, `null_deviance`,
-    `pearson_chi2`. Rows: `fitted()`, `resid()`, `augment()`, `predict()`, `hatvalues()`. Tests: `test()`,
-    `anova()`. Tables: `summary()`, `tidy()`, `glance()`. Trust: `certificate()`. The log-likelihood holds all
-    constants, so that AIC compares families; without random effects it is exact, otherwise the Laplace
-    approximation, or quadrature. Quasi-families have none: it is NaN.
+    Coefficients: `fixef`, `se`, `vcov()`, `ranef()`, `ranef_covariance()`, `coef()`, `varcorr()`, `theta`,
+    `dispersion`, `zi_fixef`, `disp_fixef`, `thresholds`. Likelihood: `loglik`, `aic`, `aicc`, `bic`;
+    `deviance`, `null_deviance`, `pearson_chi2`. Rows: `fitted()`, `resid()`, `augment()`, `predict()`,
+    `hatvalues()`. Tests: `test()`, `anova()`, `confint()`, `profile()`, `bootstrap()`. Tables: `summary()`,
+    `tidy()`, `glance()`. Trust: `certificate()`. What it explains: `r2()`, `icc()`, `variance_partition()`,
+    `repca()`. The log-likelihood holds all constants, so that AIC compares families; without random effects
+    it is exact, otherwise the Laplace approximation, or quadrature. Quasi-families have none: it is NaN.
 
     Examples
     --------
@@ -81,6 +98,13 @@ class GeneralizedModel:
         return self.design.formula
 
     @property
+    def terms(self) -> Terms:
+        """The response, the fixed terms and the random-effects terms, as text."""
+        formula = self.design.formula
+        fixed = tuple(term.label for term in formula.terms)
+        return Terms(self.design.response, formula.intercept, fixed, tuple(map(str, formula.random)))
+
+    @property
     def is_mixed(self) -> bool:
         """Whether the model has random effects."""
         return bool(self.design.random)
@@ -108,12 +132,11 @@ class GeneralizedModel:
         change[t : t + p, t : t + p] = self.basis
         return change @ inner @ change.T
 
-    def vcov(self) -> Array:
-        """Return the covariance of the fixed effects, shape (p, p).
+    vcov = robust.vcov
+    _robust = robust.robust
 
-        From the joint Hessian of all parameters. Of a generalised linear model of the exponential family
-        from the expected information, with the dispersion by Pearson's statistic, as in R's glm.
-        """
+    @cached_property
+    def _vcov(self) -> Array:
         if self.is_classical:
             return self._classical
         t, p = self.theta.size, len(self._names)
@@ -142,20 +165,20 @@ class GeneralizedModel:
         """Prior weights (n,), ones if there are none; numbers of trials of a binomial response."""
         return np.ones(self.nobs) if self.design.weights is None else self.design.weights
 
-    @cached_property
+    @property
     def _classical(self) -> Array:
-        eta = self.predict(type="link")
-        mu = mean_of(self.family.link, eta)
-        slope = slope_of(self.family.link, eta)
-        information = self.weights * slope**2 / self.family.variance(mu)
+        return np.asarray(self.basis @ self._classical_inner @ self.basis.T)
+
+    @cached_property
+    def _classical_inner(self) -> Array:
+        information = residuals.working_weights(self)
         X = self.model_matrix() @ self.basis
-        inner = np.linalg.inv(X.T @ (information[:, None] * X))
-        return np.asarray(self.pearson_dispersion * self.basis @ inner @ self.basis.T)
+        return np.asarray(self.pearson_dispersion * np.linalg.inv(X.T @ (information[:, None] * X)))
 
     @cached_property
     def se(self) -> NamedVector:
         """Standard errors of the fixed effects."""
-        return NamedVector(self._names, np.sqrt(np.diag(self.vcov())))
+        return NamedVector(self._names, np.sqrt(np.diag(self._vcov)))
 
     @cached_property
     def theta(self) -> Array:
@@ -179,7 +202,8 @@ class GeneralizedModel:
     @property
     def disp_fixef(self) -> NamedVector:
         """Coefficients of the dispersion, on the scale of its logarithm (log variance for gaussian)."""
-        return self._part(self.family.auxiliary[0].name if self.family.auxiliary else "")
+        own = [each.name for each in self.family.auxiliary if each.name != "zi"]
+        return self._part(own[0] if own else "")
 
     @property
     def thresholds(self) -> NamedVector:
@@ -284,6 +308,7 @@ class GeneralizedModel:
     hatvalues = residuals.hatvalues
     fitted = predict.fitted
     auxiliary = predict.auxiliary
+    mode_slopes = cached_property(prediction_rows.mode_slopes)
     predict = predict.predict
     simulate = simulate.simulate
 
@@ -329,24 +354,33 @@ class GeneralizedModel:
 
     test = anova.test
     anova = anova.anova
+    confint = intervals.confint
+    bootstrap = bootstrap.bootstrap
+    profile = profile.profile
 
     # --- tables and trust -------------------------------------------------------------------------------
 
     @cached_property
     def notes(self) -> tuple[Note, ...]:
         """Remarks worth reading."""
-        notes = [*self.design.notes, *self.remarks]
-        for term, factor in zip(self.design.random, self.lambdas, strict=True):
-            if not np.any(factor):
-                notes.append(note("MW-C04", group=term.group, term=term.text))
-        return tuple(notes)
+        notes = [*self.design.notes, *certificate.dropped(self), *self.remarks, *limits(self)]
+        return (*notes, *(note(each.code, **each.fields) for each in self.boundary))
+
+    r2 = description.r2
+    icc = description.icc
+    repca = description.repca
+    variance_partition = description.variance_partition
+    _null = cached_property(description.null_model)
 
     ranef = tables.ranef
+    ranef_covariance = levels.ranef_covariance
+    coef = levels.coef
     tidy = tables.tidy
     glance = residuals.glance
     summary = tables.summary
     __repr__ = tables.summary
     _repr_html_ = tables.summary_html
+    boundary = cached_property(certificate.boundary)
     certificate = certificate.certificate
 
     def __getstate__(self) -> dict[str, Any]:

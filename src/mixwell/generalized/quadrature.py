@@ -27,7 +27,7 @@ CHECK = 9  # nodes with which the Laplace approximation is compared
 ENOUGH = 0.01  # change of -2 log-likelihood, per group, below which it counts as accurate
 DEFAULT = 11  # nodes when Laplace is not accurate
 _STEP = 0.02  # of differences, in standard errors
-_PROMISED = 1e-9
+_PROMISED = 1e-11
 _ROUNDS = 40
 
 

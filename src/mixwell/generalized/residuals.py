@@ -15,7 +15,16 @@ from mixwell.options import checked, choice
 if TYPE_CHECKING:
     from mixwell.generalized.model import GeneralizedModel
 
-__all__ = ["augment", "deviance", "glance", "hatvalues", "null_deviance", "pearson_chi2", "resid"]
+__all__ = [
+    "augment",
+    "deviance",
+    "glance",
+    "hatvalues",
+    "null_deviance",
+    "pearson_chi2",
+    "resid",
+    "working_weights",
+]
 
 Array = NDArray[np.float64]
 Kind = Literal["response", "pearson", "scaled", "deviance", "working"]
@@ -81,7 +90,7 @@ def resid(m: GeneralizedModel, kind: Kind = "response", *, align: bool = False) 
     >>> import mixwell as mw
     >>> m = mw.glm("count ~ x", {"count": [1, 2, 4, 9], "x": [0, 1, 2, 3]}, family="poisson")
     >>> m.resid("pearson").round(4).tolist()
-    [-0.0117, -0.0634, -0.0979, 0.1184]
+    [0.0605, 0.0083, -0.0974, 0.0434]
     """
     choice("kind", kind, ("response", "pearson", "scaled", "deviance", "working"))
     m.family.require_mean(f"resid({kind!r})")
@@ -91,12 +100,14 @@ def resid(m: GeneralizedModel, kind: Kind = "response", *, align: bool = False) 
         out = np.sign(best - mu) * np.sqrt(_deviances(m, mu))
     elif kind == "working":
         _whole_mean(m, "resid('working')")
-        out = (y - mu) / slope_of(m.family.link, m.predict(type="link"))
+        slope = slope_of(m.family.link, m.predict(type="link"))
+        out = np.divide(y - mu, slope, out=np.zeros_like(mu), where=slope != 0)
     else:
         out = y - m.family.mean(mu, m.auxiliary())
         if kind != "response":
-            with np.errstate(divide="ignore", invalid="ignore"):
-                out = out * np.sqrt(m.weights / _spread(m, mu, unit=kind == "pearson"))
+            variance = _spread(m, mu, unit=kind == "pearson")
+            # A mean that has rounded to the response has none left: its residual is zero.
+            out = out * np.sqrt(m.weights / np.where(out == 0, 1.0, variance))
     return _aligned(m, out, align=align)
 
 
@@ -156,7 +167,7 @@ def null_deviance(m: GeneralizedModel) -> float:
 def _intercept(m: GeneralizedModel, offset: Array) -> float:
     """Best intercept beside an offset, by Newton's method with halved steps."""
     y, w = m.design.y, m.weights
-    scale = m.family._predictors(m.auxiliary())
+    scale = m.family.predictors(m.auxiliary())
 
     def at(value: float) -> tuple[float, float, float]:
         rows = family_rows(m.family.core, y, w, offset + value, scale)
@@ -171,10 +182,12 @@ def _intercept(m: GeneralizedModel, offset: Array) -> float:
         intercept = float(np.average(m.core["eta"] - offset, weights=w))
     value, slope, bend = at(intercept)
     for _ in range(_ROUNDS):
-        step = slope / (-bend if bend < 0 else abs(slope) + 1e-300)
-        while abs(step) > _CLOSE and not (new := at(intercept + step))[0] >= value:
+        step = slope / -bend if bend < 0 else float(np.sign(slope))
+        new = at(intercept + step)
+        while not new[0] >= value and abs(step) > _CLOSE:
             step *= 0.5
-        if abs(step) <= _CLOSE:
+            new = at(intercept + step)
+        if not abs(step) > _CLOSE:
             break
         intercept += step
         value, slope, bend = new
@@ -189,6 +202,17 @@ def pearson_chi2(m: GeneralizedModel) -> float:
 # --- hat values -----------------------------------------------------------------------------------------
 
 
+def working_weights(m: GeneralizedModel) -> Array:
+    """Weights (n,) of the last weighted least squares: weight (dmu/deta)^2 / variance.
+
+    The variance is of dispersion one where R's glm has it.
+    """
+    mu, slope = _mu(m), slope_of(m.family.link, m.predict(type="link"))
+    variance = _spread(m, mu, unit=True)
+    # A probability that has rounded to 0 or 1 says nothing any more.
+    return np.divide(m.weights * slope**2, variance, out=np.zeros_like(mu), where=variance > 0)
+
+
 def hatvalues(m: GeneralizedModel) -> Array:
     """Return the leverages of a generalised linear model: of its last weighted least squares.
 
@@ -196,7 +220,8 @@ def hatvalues(m: GeneralizedModel) -> Array:
     -------
     array
         Shape (n,): the diagonal of W^1/2 X (X'WX)^-1 X'W^1/2 with W = weight (dmu/deta)^2 / variance, as of
-        R's `hatvalues` (McCullagh and Nelder 1989, section 12.7.1). They add up to the number of coefficients.
+        R's `hatvalues` (McCullagh and Nelder 1989, section 12.7.1). They add up to the number of
+        coefficients.
 
     Raises
     ------
@@ -208,15 +233,14 @@ def hatvalues(m: GeneralizedModel) -> Array:
     >>> import mixwell as mw
     >>> m = mw.glm("count ~ x", {"count": [1, 2, 4, 8], "x": [0, 1, 2, 3]}, family="poisson")
     >>> m.hatvalues().round(4).tolist()
-    [0.3956, 0.3622, 0.3467, 0.8956]
+    [0.4639, 0.3814, 0.2887, 0.866]
     """
     if m.is_mixed:
         advice = "With random effects leverages have no agreed definition: use a model without them."
         raise error("MW-A92", what="hatvalues() with random effects", family=m.family.name, advice=advice)
     m.family.require_mean("hatvalues()")
     _whole_mean(m, "hatvalues()")
-    mu, slope = _mu(m), slope_of(m.family.link, m.predict(type="link"))
-    root = np.sqrt(m.weights / _spread(m, mu, unit=True)) * np.abs(slope)
+    root = np.sqrt(working_weights(m))
     q, _ = np.linalg.qr(root[:, None] * (m.model_matrix() @ m.basis))
     return np.asarray(np.einsum("ij,ij->i", q, q))
 

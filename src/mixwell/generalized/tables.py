@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from mixwell.design.contrasts import level_text
 from mixwell.errors import error
 from mixwell.fitted.text import Block, cells, html, p_value, text
+from mixwell.generalized.levels import joint_variances
 from mixwell.inference.distributions import t_quantile, t_two_sided
 from mixwell.options import checked
 
@@ -23,28 +24,41 @@ Array = NDArray[np.float64]
 
 
 @checked
-def ranef(m: GeneralizedModel, *, condvar: bool = True) -> Any:
+def ranef(m: GeneralizedModel, *, condvar: bool | Literal["joint"] = True) -> Any:
     """Return the conditional modes of the random effects, one row each.
 
     Parameters
     ----------
     condvar
         Add the conditional standard deviations given the parameters, from the curvature at the modes.
+        "joint": with the uncertainty of all parameters too, as glmmTMB has them; the covariances are in
+        `ranef_covariance`.
 
     Returns
     -------
     table
         Columns group, level, term, estimate, condsd.
+
+    Raises
+    ------
+    MixwellError
+        MW-A07 for another value of `condvar`.
     """
+    if not isinstance(condvar, bool) and condvar != "joint":
+        raise error("MW-A07", option="condvar", expected="True, False or 'joint'", given=condvar)
     out: dict[str, list[Any]] = {"group": [], "level": [], "term": []}
     estimates, sds = [np.empty(0)], [np.empty(0)]
-    for term, b, variance in zip(m.design.random, m.core["b"], m.core["condvar"], strict=True):
+    for t, (term, b) in enumerate(zip(m.design.random, m.core["b"], strict=True)):
         k = len(term.names)
         out["group"] += [term.group] * (k * len(term.levels))
         out["level"] += [shown for level in term.levels for shown in [level_text(level)] * k]
         out["term"] += list(term.names) * len(term.levels)
         estimates.append(np.asarray(b).ravel())
-        sds.append(np.sqrt(np.maximum(np.einsum("jkk->jk", np.asarray(variance)), 0.0)).ravel())
+        if condvar == "joint":
+            sds.append(np.sqrt(joint_variances(m, t)).ravel())
+        else:
+            variances = np.einsum("jkk->jk", np.asarray(m.core["condvar"][t]))
+            sds.append(np.sqrt(np.maximum(variances, 0.0)).ravel())
     columns: dict[str, Any] = {**out, "estimate": np.concatenate(estimates)}
     return m.design.frame.native_like(columns | ({"condsd": np.concatenate(sds)} if condvar else {}))
 

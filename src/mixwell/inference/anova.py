@@ -29,7 +29,7 @@ from mixwell.options import checked, choice
 if TYPE_CHECKING:
     from mixwell.fitted.result import FittedModel
 
-__all__ = ["Anova", "anova", "chosen_approximation", "method_text"]
+__all__ = ["Anova", "anova", "chosen_approximation", "method_text", "read_type"]
 
 Array = NDArray[np.float64]
 Type = Literal[1, 2, 3, "I", "II", "III", "1", "2", "3"]
@@ -44,7 +44,7 @@ class Anova:
     Attributes
     ----------
     type, test, method
-        "I", "II" or "III"; "F" or "chisq"; where the degrees of freedom come from.
+        "I", "II" or "III"; "F", "chisq" or "lrt"; where the degrees of freedom come from.
     columns
         The table, column by column; see `table`.
     hypotheses
@@ -155,7 +155,7 @@ def anova(
     >>> table["term"], table["num_df"].tolist(), table["statistic"].round(3).tolist()
     (['recipe', 'temp', 'recipe:temp'], [2, 1, 2], [0.096, 94.163, 0.042])
     """
-    kind = _read_type(type)
+    kind = read_type(type)
     choice("test", test, ("F", "chisq"))
     by = chosen_approximation(m, ddf, information, vcov, cluster, chisq=test == "chisq")
     hypotheses = anova_hypotheses(m, kind)
@@ -191,9 +191,7 @@ def chosen_approximation(
             "Robust standard errors have Satterthwaite's degrees of freedom (the default), or ddf='normal'."
         )
         raise error("MW-A31", option=f"ddf={ddf!r}", other=f"vcov={vcov!r}", advice=advice)
-    from mixwell.inference.robust import robust  # noqa: PLC0415
-
-    by: Approximation = robust(m, vcov, cluster)
+    by: Approximation = m._robust(vcov, cluster)
     return Constant(f"{vcov}, normal", by.vcov, math.inf) if chisq or ddf == "normal" else by
 
 
@@ -209,7 +207,8 @@ def method_text(name: str) -> str:
     return f"{first} degrees of freedom" if first == "residual" else name
 
 
-def _read_type(given: object) -> int:
+def read_type(given: object) -> int:
+    """Return 1, 2 or 3, which may have been written in other ways."""
     if isinstance(given, str) and given in _TYPES:
         return _TYPES[given]
     if isinstance(given, int | np.integer) and not isinstance(given, bool) and 1 <= given <= 3:

@@ -135,7 +135,7 @@ class Comparison:
 @checked
 def compare(
     *models: FittedModel | GeneralizedModel,
-    test: Literal["auto", "lrt", "none"] = "auto",
+    test: Literal["auto", "lrt", "bootstrap", "none"] = "auto",
     refit: bool = True,
     n_sim: int = 10_000,
     seed: int = 0,
@@ -153,7 +153,8 @@ def compare(
         where a variance is zero in the smaller model, their tests have the mixture of chi-squares.
     test
         "auto" tests the neighbours that are nested and says why others are not; "lrt" refuses the others;
-        "none".
+        "bootstrap" too, and has p-values from `n_sim` responses drawn from the smaller model, to which both
+        are refitted; "none".
     refit
         Refit by ML where that is needed; otherwise refuse.
     n_sim, seed
@@ -168,9 +169,9 @@ def compare(
     ------
     MixwellError
         MW-A10 different rows, MW-A11 different responses or weights, MW-A14 fewer than two models, MW-A18
-        something that is no fit, MW-A42 models that are not nested with
-        test="lrt". Without `refit` MW-A04 REML fits with different fixed effects, MW-A12 REML and ML mixed,
-        MW-A13 the same fixed effects in another coding.
+        something that is no fit, MW-A42 models that are not nested with test="lrt" or "bootstrap", MW-A91
+        quasi-families. Without `refit` MW-A04 REML fits with different fixed effects, MW-A12 REML and ML
+        mixed, MW-A13 the same fixed effects in another coding.
 
     Notes
     -----
@@ -205,7 +206,7 @@ def compare(
       2 against 1  6.3690   1  0.005  exact RLRT
       exact: p from 10000 draws of the statistic's own distribution in these data (seed 0).
     """
-    choice("test", test, ("auto", "lrt", "none"))
+    choice("test", test, ("auto", "lrt", "bootstrap", "none"))
     whole("n_sim", n_sim, 1)
     whole("seed", seed, 0)
     for each in models:
@@ -230,14 +231,23 @@ def compare(
         how = nesting(small, large) if test != "none" else Nesting("none was asked for")
         if how.reason:
             texts = [m.formula.text for m in (small, large)]
-            if test == "lrt":
+            if test in ("lrt", "bootstrap"):
                 raise error("MW-A42", models=texts, reason=how.reason)
             notes += [note("MW-W08", models=texts, reason=how.reason)] if test == "auto" else []
             tests.append(RatioTest())
             continue
         chisq = 2.0 * float(loglik[i + 1] - loglik[i])
         tests.append(
-            likelihood_ratio(small, large, how, chisq, restricted=restricted, n_sim=n_sim, seed=seed)
+            likelihood_ratio(
+                small,
+                large,
+                how,
+                chisq,
+                restricted=restricted,
+                n_sim=n_sim,
+                seed=seed,
+                bootstrapped=test == "bootstrap",
+            )
         )
     criterion: Literal["REML", "ML"] = "REML" if restricted else "ML"
     return Comparison(ranked, tuple(tests), criterion, loglik, tuple(notes), n_sim, seed)

@@ -15,12 +15,24 @@ from mixwell.inference.diagnosis import SINGULAR, SINGULAR_RHO
 from mixwell.options import checked
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from mixwell.design import RandomDesign
     from mixwell.fitted.result import FittedModel
 
-__all__ = ["PrincipalComponents", "RePCA", "icc", "r2", "repca", "variance_partition"]
+__all__ = [
+    "RESIDUAL",
+    "PrincipalComponents",
+    "RePCA",
+    "add_up",
+    "icc",
+    "mean_variances",
+    "principal",
+    "r2",
+    "reductions",
+    "repca",
+    "variance_partition",
+]
 
 Array = NDArray[np.float64]
 
@@ -45,7 +57,7 @@ def _parts(m: FittedModel) -> _Parts:
     # Less the first value, so that a constant has a variance of zero and nothing else.
     return _Parts(
         float(np.var(linear - linear[0], ddof=1)),
-        sigma2 * _mean_variances(m.design.random, m.lambdas),
+        sigma2 * mean_variances(m.design.random, m.lambdas),
         sigma2,
     )
 
@@ -55,7 +67,7 @@ def _linear(m: FittedModel) -> Array:
     return m._fixed_part if m.design.offset is None else m._fixed_part - m.design.offset
 
 
-def _mean_variances(terms: tuple[RandomDesign, ...], lambdas: tuple[Array, ...]) -> Array:
+def mean_variances(terms: Sequence[RandomDesign], lambdas: Sequence[Array]) -> Array:
     """Mean over the rows of z' lambda lambda' z, shape (T,) (Johnson 2014, equation 11)."""
     out = []
     for term, factor in zip(terms, lambdas, strict=True):
@@ -67,7 +79,8 @@ def _mean_variances(terms: tuple[RandomDesign, ...], lambdas: tuple[Array, ...])
     return np.array(out)
 
 
-def _by_group(terms: tuple[RandomDesign, ...], values: Array) -> dict[str, float]:
+def add_up(terms: Sequence[RandomDesign], values: Array) -> dict[str, float]:
+    """Sum values of terms by grouping factor."""
     out: dict[str, float] = {}
     for term, value in zip(terms, values.tolist(), strict=True):
         out[term.group] = out.get(term.group, 0.0) + value
@@ -142,15 +155,21 @@ def _reductions(m: FittedModel) -> NamedVector:
     null = problem.solve(
         problem.optimize(m.is_reml, None, m.control.max_evaluations).theta, m.is_reml, full=False
     )
-    without = _by_group(
-        terms, null.sigma2 * _mean_variances(terms, tuple(np.asarray(factor) for factor in null.lambdas))
+    without = add_up(
+        terms, null.sigma2 * mean_variances(terms, tuple(np.asarray(factor) for factor in null.lambdas))
     )
-    values = {RESIDUAL: 1.0 - float(m.solution.sigma2) / null.sigma2}
-    for group, variance in _by_group(terms, _parts(m).random).items():
-        if without[group] > 0:
-            values[group] = 1.0 - variance / without[group]
+    left = {RESIDUAL: float(m.solution.sigma2), **add_up(terms, _parts(m).random)}
+    return reductions(left, {RESIDUAL: null.sigma2, **without})
+
+
+def reductions(variances: Mapping[str, float], without: Mapping[str, float]) -> NamedVector:
+    """1 - variance / variance without, by name."""
+    values = {}
+    for name, variance in variances.items():
+        if without[name] > 0:
+            values[name] = 1.0 - variance / without[name]
         else:  # nothing was there to be reduced
-            values[group] = np.nan if variance > 0 else 0.0
+            values[name] = np.nan if variance > 0 else 0.0
     return NamedVector(tuple(values), np.array(list(values.values())))
 
 
@@ -186,7 +205,7 @@ def icc(m: FittedModel, *, by_group: bool = False) -> NamedVector:
     random = float(parts.random.sum())
     left = random + parts.residual
     if by_group:
-        shares = _by_group(m.design.random, parts.random / left)
+        shares = add_up(m.design.random, parts.random / left)
         return NamedVector(tuple(shares), np.array(list(shares.values())))
     return NamedVector(("adjusted", "unadjusted"), np.array([random / left, random / parts.total]))
 
@@ -239,7 +258,7 @@ class PrincipalComponents:
     group, names
         The grouping factor, and its k effects (of all its terms).
     sd
-        Standard deviations of the components, relative to sigma, shape (k,), largest first.
+        Standard deviations of the components, shape (k,), largest first; relative to sigma in a linear model.
     loadings
         Shape (k, k): a column a component, a row an effect; the largest weight of a component is positive.
     dimensions
@@ -273,10 +292,13 @@ class RePCA:
     ----------
     groups
         The components of each grouping factor.
+    unit
+        What the standard deviations are: "sd / sigma" of a linear model, "sd" where there is no sigma.
     """
 
     groups: tuple[PrincipalComponents, ...]
     to_table: Callable[[dict[str, Any]], Any] = field(default=dict)
+    unit: str = "sd / sigma"
 
     def __getitem__(self, group: str) -> PrincipalComponents:
         for each in self.groups:
@@ -315,7 +337,7 @@ class RePCA:
             k, sd = len(each.names), cells(each.sd.tolist(), 4)
             shares = np.column_stack([each.proportion, each.cumulative, each.loadings.T])
             rows = [[f"PC{i + 1}", sd[i], *(f"{value:.3f}" for value in shares[i])] for i in range(k)]
-            header = ("", "sd / sigma", "proportion", "cumulative", *each.names)
+            header = ("", self.unit, "proportion", "cumulative", *each.names)
             line = f"{each.dimensions} of {k} dimension{'s' if k > 1 else ''} supported by the data."
             blocks.append(Block(f"Principal components of {each.group}", header, rows, lines=[line]))
         return blocks
@@ -356,24 +378,31 @@ def repca(m: FittedModel) -> RePCA:
       2 of 2 dimensions supported by the data.
     """
     _refuse_without_groups(m, "repca()")
+    ranks = [_rank(m, t) for t in range(len(m.design.random))]
+    return RePCA(principal(m.design.random, m.lambdas, ranks), m.design.frame.native_like)
+
+
+def principal(
+    terms: Sequence[RandomDesign], lambdas: Sequence[Array], ranks: Sequence[int]
+) -> tuple[PrincipalComponents, ...]:
+    """Return the components of each grouping factor, from the factors (k, k) and ranks of all terms."""
     found: dict[str, list[int]] = {}
-    for t, term in enumerate(m.design.random):
+    for t, term in enumerate(terms):
         found.setdefault(term.group, []).append(t)
-    return RePCA(tuple(_components(m, group, at) for group, at in found.items()), m.design.frame.native_like)
-
-
-def _components(m: FittedModel, group: str, at: list[int]) -> PrincipalComponents:
-    names = tuple(name for t in at for name in m.design.random[t].names)
-    factor = np.zeros((len(names), len(names)))
-    start = 0
-    for t in at:
-        k = len(m.design.random[t].names)
-        factor[start : start + k, start : start + k] = m.lambdas[t]
-        start += k
-    loadings, sd, _ = np.linalg.svd(factor)
-    largest = loadings[np.argmax(np.abs(loadings), axis=0), np.arange(len(names))]
-    loadings = loadings * np.where(largest < 0, -1.0, 1.0)
-    return PrincipalComponents(group, names, sd, loadings, sum(_rank(m, t) for t in at))
+    out = []
+    for group, at in found.items():
+        names = tuple(name for t in at for name in terms[t].names)
+        factor = np.zeros((len(names), len(names)))
+        start = 0
+        for t in at:
+            k = len(terms[t].names)
+            factor[start : start + k, start : start + k] = lambdas[t]
+            start += k
+        loadings, sd, _ = np.linalg.svd(factor)
+        largest = loadings[np.argmax(np.abs(loadings), axis=0), np.arange(len(names))]
+        loadings = loadings * np.where(largest < 0, -1.0, 1.0)
+        out.append(PrincipalComponents(group, names, sd, loadings, sum(ranks[t] for t in at)))
+    return tuple(out)
 
 
 def _rank(m: FittedModel, t: int) -> int:

@@ -13,14 +13,14 @@ from mixwell.errors import error, warn
 from mixwell.inference.anova import chosen_approximation
 from mixwell.inference.coordinates import Target, covariance_targets, values_of
 from mixwell.inference.distributions import chi2_quantile, normal_quantile
-from mixwell.inference.profile import profile, wanted_parameters
+from mixwell.inference.profile import Profile, profile, wanted_parameters
 from mixwell.inference.wald import Ddf, Information, separate
 from mixwell.options import checked, choice
 
 if TYPE_CHECKING:
     from mixwell.fitted.result import FittedModel
 
-__all__ = ["confint", "covariance_standard_errors"]
+__all__ = ["confint", "covariance_standard_errors", "profiled_limits"]
 
 Array = NDArray[np.float64]
 Method = Literal["profile", "wald", "satterthwaite", "kenward-roger", "residual", "bootstrap"]
@@ -101,7 +101,7 @@ def confint(
     everything = [*fixed, *(target.name for target in targets)]
     at = [everything.index(name) for name in names]
     if method == "profile":
-        lower, upper = _profiled(m, names, level)
+        lower, upper = profiled_limits(profile(m, names, points=0), level)
     elif method == "bootstrap":
         drawn = m.bootstrap(n, kind=kind, seed=seed)
         lower, upper = drawn.limits(names, level)
@@ -116,13 +116,12 @@ def confint(
     )
 
 
-def _profiled(m: FittedModel, names: list[str], level: float) -> tuple[Array, Array]:
-    curves = profile(m, names, points=0)
-    limits = np.array([curves[name].interval(level) for name in names]).reshape(-1, 2)
-    for name, (low, high) in zip(names, limits, strict=True):
-        bounds = curves[name].bounds
-        if math.isnan(low) or (low <= bounds[0] and high >= bounds[1]):
-            warn("MW-W21", name=name, stacklevel=5)
+def profiled_limits(curves: Profile, level: float) -> tuple[Array, Array]:
+    """Limits of all curves, (names,) each; says which parameters are not identified (MW-W21)."""
+    limits = np.array([curve.interval(level) for curve in curves.curves]).reshape(-1, 2)
+    for curve, (low, high) in zip(curves.curves, limits, strict=True):
+        if math.isnan(low) or (low <= curve.bounds[0] and high >= curve.bounds[1]):
+            warn("MW-W21", name=curve.name, stacklevel=5)
     return limits[:, 0], limits[:, 1]
 
 

@@ -255,7 +255,7 @@ def _from_matrix(m: FittedModel, given: Any) -> Iterator[Statement]:
         full = row
         if L.shape[1] != everything:
             full = np.zeros(everything)
-            full[list(m.kept)] = row
+            full[_kept(m)] = row
         if not full.any():
             raise _shape(m, f"row {at + 1} is all zeros")
         yield Statement("", full, 0.0)
@@ -277,13 +277,22 @@ def _shape(m: FittedModel, reason: str) -> Exception:
     return error("MW-A30", reason=reason, p=len(m.kept), names=list(m.fixef.names))
 
 
+def _kept(m: FittedModel) -> list[int]:
+    """Places of the coefficients among the columns of the design, by name.
+
+    `m.kept` of an ordinal model does not count the intercept, whose place its thresholds take.
+    """
+    return [m.design.names.index(name) for name in m.fixef.names]
+
+
 def _estimable(m: FittedModel, statements: Sequence[Statement]) -> list[Statement]:
     """Keep the estimable columns; a hypothesis about a dropped one is refused."""
-    dropped = [j for j in range(len(m.design.names)) if j not in set(m.kept)]
+    kept = _kept(m)
+    dropped = [j for j in range(len(m.design.names)) if j not in set(kept)]
     for each in statements:
         if lost := [m.design.names[j] for j in dropped if each.row[j] != 0]:
             raise error("MW-A28", hypothesis=each.text, columns=", ".join(lost))
-    return [each._replace(row=each.row[list(m.kept)]) for each in statements]
+    return [each._replace(row=each.row[kept]) for each in statements]
 
 
 def _refuse_contradiction(statements: Sequence[Statement], L: Array, rhs: Array) -> None:

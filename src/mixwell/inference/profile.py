@@ -19,14 +19,14 @@ from numpy.typing import NDArray
 from mixwell.errors import error, warn
 from mixwell.fitted.text import Block, cells, html, text
 from mixwell.inference.coordinates import Coordinates, Target, covariance_targets, values_of
-from mixwell.inference.distributions import normal_quantile
+from mixwell.inference.distributions import normal_quantile, t_quantile
 from mixwell.options import checked
 
 if TYPE_CHECKING:
     from mixwell._core import Problem
     from mixwell.fitted.result import FittedModel
 
-__all__ = ["Curve", "Profile", "profile", "wanted_parameters"]
+__all__ = ["Curve", "Point", "Profile", "Scale", "Solve", "profile", "wanted_parameters"]
 
 Array = NDArray[np.float64]
 
@@ -34,6 +34,9 @@ PROMISED = 1e-10  # decrease of f below which a Newton step is not worth taking
 CLOSE = 1e-7  # error of zeta at the end of an interval
 NEAR = 0.02  # error of zeta at the points of a curve
 LOWER = 1e-5  # f this far below the optimum means that the optimum was none
+FLAT = 0.05  # zeta that twice grows by less than this share of what the distance does has reached its limit
+BELOW = 0.05  # a zeta below this has not left the plateau of an estimate that is infinite,
+FAR = 30.0  # which goes on when it is so far away, as a multiple of the estimate and its standard error
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -51,6 +54,14 @@ Solve = Callable[
 ]  # value, start -> f, end, values of all parameters
 
 
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """A scale without bounds on which a parameter is searched: the way there, and back."""
+
+    to: Callable[[Any], Any]
+    back: Callable[[Any], Any]
+
+
 @dataclass(slots=True, eq=False)
 class Curve:
     """The profile of one parameter; points are computed when asked for, and kept.
@@ -58,11 +69,18 @@ class Curve:
     Attributes
     ----------
     name, estimate, se
-        Of the parameter, by ML. `se` is a first guess of the scale, from average information.
+        Of the parameter, by ML. `se` is a first guess of the scale, from average information; on the
+        scale of the search if there is one.
     bounds
         Its range.
     points
         Solved so far, by increasing value.
+    df
+        Degrees of freedom of Student's t, whose quantiles zeta is compared with; normal ones if infinite.
+    scale
+        On which the parameter is searched.
+    far
+        A distance on that scale at which what does not matter to the likelihood yet never will.
     """
 
     name: str
@@ -72,6 +90,9 @@ class Curve:
     points: list[Point]
     _solve: Solve = field(repr=False)
     _minimum: float = field(repr=False)
+    df: float = math.inf
+    scale: Scale | None = field(default=None, repr=False)
+    far: float = field(default=math.inf, repr=False)
 
     def at(self, value: float) -> Point:
         """Maximise with the parameter held at a value."""
@@ -86,8 +107,9 @@ class Curve:
             )
         zeta = math.copysign(math.sqrt(max(f - self._minimum, 0.0)), value - self.estimate)
         point = Point(value, zeta, others, end)
-        self.points.append(point)
-        self.points.sort(key=lambda each: each.value)
+        if math.isfinite(zeta):  # beyond the domain of a link there is no likelihood
+            self.points.append(point)
+            self.points.sort(key=lambda each: each.value)
         return point
 
     def reach(self, zeta: float, close: float = CLOSE) -> float:
@@ -98,33 +120,52 @@ class Curve:
         bound = self.bounds[1] if sign > 0 else self.bounds[0]
         if bound == self.estimate:
             return bound
-        beyond = sign * (self.estimate + zeta * self.se - bound) >= 0
+        if self.scale is None:
+            return self._search(zeta, close, bound)
+        found = self._search(zeta, close, sign * math.inf)
+        return float(self.scale.back(found)) if math.isfinite(found) else bound
+
+    def _search(self, zeta: float, close: float, bound: float) -> float:
+        """Search on the scale that has been chosen."""
+        scale = self.scale or Scale(lambda value: value, lambda value: value)
+        sign, centre = math.copysign(1.0, zeta), float(scale.to(self.estimate))
+        beyond = sign * (centre + zeta * self.se - bound) >= 0
         if beyond and abs(self.at(bound).zeta) <= abs(zeta):
             return bound
         # Safeguarded interpolation between what falls short (inner) and what is beyond (outer).
-        inner, outer = (self.estimate, 0.0), None
+        inner, outer = (centre, 0.0), None
         for point in self.points:
-            if sign * (point.value - self.estimate) > 0:
-                if abs(point.zeta) < abs(zeta) and sign * (point.value - inner[0]) > 0:
-                    inner = (point.value, point.zeta)
-                elif abs(point.zeta) >= abs(zeta) and (outer is None or sign * (outer[0] - point.value) > 0):
-                    outer = (point.value, point.zeta)
-        value = self.estimate + zeta * self.se
+            value = float(scale.to(point.value))
+            if sign * (value - centre) > 0:
+                if abs(point.zeta) < abs(zeta) and sign * (value - inner[0]) > 0:
+                    inner = (value, point.zeta)
+                elif abs(point.zeta) >= abs(zeta) and (outer is None or sign * (outer[0] - value) > 0):
+                    outer = (value, point.zeta)
+        value, flat = centre + zeta * self.se, 0
         for step in range(60):
             if outer is not None:
                 line = inner[0] + (zeta - inner[1]) * (outer[0] - inner[0]) / (outer[1] - inner[1])
-                value = line if step % 3 < 2 else 0.5 * (inner[0] + outer[0])
-            elif inner[1] != 0.0:
-                value = self.estimate + (inner[0] - self.estimate) * min(1.1 * zeta / inner[1], 3.0)
+                value = line if step % 3 < 2 and math.isfinite(outer[1]) else 0.5 * (inner[0] + outer[0])
+            elif inner[0] != centre:
+                value = centre + (inner[0] - centre) * (min(1.1 * zeta / inner[1], 3.0) if inner[1] else 3.0)
             if math.isfinite(bound) and sign * (value - bound) >= 0:
                 if abs(self.at(bound).zeta) <= abs(zeta):
                     return bound
                 outer = (bound, self.at(bound).zeta)
                 continue
-            point = self.at(value)
+            point = self.at(float(scale.back(value)))
             if abs(point.zeta - zeta) < close:
                 return value
             if abs(point.zeta) < abs(zeta):
+                # A likelihood that levels off never rejects: the interval has no end.
+                away, before = abs(value - centre), abs(inner[0] - centre)
+                if outer is None and away > before > 0:
+                    grown = abs(point.zeta) - abs(inner[1])
+                    slow = grown <= FLAT * (away / before - 1) * abs(inner[1])
+                    flat = flat + 1 if slow and abs(point.zeta) > BELOW else 0
+                    endless = abs(point.zeta) <= BELOW and away > min(FAR * (abs(centre) + self.se), self.far)
+                    if flat == 2 or endless:
+                        return bound
                 inner = (value, point.zeta)
             else:
                 outer = (value, point.zeta)
@@ -134,7 +175,7 @@ class Curve:
 
     def interval(self, level: float = 0.95) -> tuple[float, float]:
         """Lower and upper limit, where the likelihood-ratio test of the held value just rejects."""
-        q = float(normal_quantile(0.5 + 0.5 * level))
+        q = float(t_quantile(0.5 + 0.5 * level, self.df))
         return self.reach(-q), self.reach(q)
 
 
@@ -145,7 +186,8 @@ class Profile:
     Attributes
     ----------
     names
-        Fixed effects, then sd_<effect>|<group>, cor_<effect>.<effect>|<group> and sigma.
+        Fixed effects, then sd_<effect>|<group>, cor_<effect>.<effect>|<group> and sigma (of generalised
+        models the auxiliary parameters).
     curves
         One `Curve` each.
     """
@@ -154,6 +196,7 @@ class Profile:
     curves: tuple[Curve, ...]
     parameters: tuple[str, ...]
     to_table: Callable[[dict[str, Any]], Any]
+    title: str = "Profile likelihood (ML)"
 
     def __getitem__(self, name: str) -> Curve:
         if name not in self.names:
@@ -208,7 +251,7 @@ class Profile:
         estimates = cells([curve.estimate for curve in self.curves])
         shown = [cells([limit[side] for limit in limits]) for side in (0, 1)]
         rows = [list(row) for row in zip(self.names, estimates, *shown, strict=True)]
-        return [Block("Profile likelihood (ML)", ("term", "estimate", "2.5 %", "97.5 %"), rows, left=1)]
+        return [Block(self.title, ("term", "estimate", "2.5 %", "97.5 %"), rows, left=1)]
 
     def __repr__(self) -> str:
         return text(self._blocks())
@@ -294,18 +337,22 @@ def profile(
     return Profile(tuple(wanted), tuple(curves), parameter_names, m.design.frame.native_like)
 
 
-def wanted_parameters(given: Any, fixed: list[str], random: list[str]) -> list[str]:
-    """Names asked for, with "fixed" and "random" spelled out; None means all."""
+def wanted_parameters(
+    given: Any, fixed: list[str], random: list[str], auxiliary: list[str] | None = None
+) -> list[str]:
+    """Names asked for, with "fixed", "random" and "auxiliary" spelled out; None means all."""
+    kinds = {"fixed": fixed, "random": random} | ({} if auxiliary is None else {"auxiliary": auxiliary})
+    everything = [name for names in kinds.values() for name in names]
     if given is None:
-        return [*fixed, *random]
+        return everything
     out: list[str] = []
     for name in [given] if isinstance(given, str) else list(given):
-        if name in fixed or name in random:
+        if name in everything:
             out.append(name)
-        elif name in ("fixed", "random"):
-            out += fixed if name == "fixed" else random
+        elif name in kinds:
+            out += kinds[name]
         else:
-            raise error("MW-A48", name=name, available=[*fixed, *random, "fixed", "random"])
+            raise error("MW-A48", name=name, available=[*everything, *kinds])
     return list(dict.fromkeys(out))
 
 

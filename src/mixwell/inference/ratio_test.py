@@ -34,6 +34,8 @@ _MEANING = {
     "exact": "exact: p from {n_sim} draws of the statistic's own distribution in these data (seed {seed}).",
     "approximate": "approximate: p from {n_sim} draws of the statistic's distribution (seed {seed}), the "
     "other random effects having the covariance of the smaller model.",
+    "bootstrap": "bootstrap: p from {n_sim} responses drawn from the smaller model, both refitted "
+    "(seed {seed}).",
     "0.5": "0.5 chi2 + 0.5 chi2: a variance is zero under the hypothesis, hence a mixture of chi-squares.",
     "<=": "<=: several variances are zero under the hypothesis; p is an upper bound over all mixtures.",
     "~": "~: the covariance structure has a parameter that means nothing under the hypothesis; p is rough.",
@@ -69,11 +71,17 @@ def likelihood_ratio(
     restricted: bool,
     n_sim: int,
     seed: int,
+    bootstrapped: bool = False,
 ) -> RatioTest:
     """Find the p-value of a likelihood-ratio statistic by the method that suits what is tested."""
     if chisq < -_ROUNDING * max(1.0, abs(large.loglik)):
         warn("MW-W10", large=large.formula.text, small=small.formula.text, lower=f"{-chisq:.2g}")
     chisq, df = max(chisq, 0.0), how.fixed + how.random
+    if bootstrapped:
+        from mixwell.resampling.ratio import bootstrapped_tail  # noqa: PLC0415  (which builds on the fits)
+
+        p, failed = bootstrapped_tail(small, large, chisq, n=n_sim, seed=seed)
+        return RatioTest(chisq, df, p, "bootstrap" + (f" ({failed} without a fit)" if failed else ""))
     if how.zeros == 0:
         return RatioTest(chisq, df, float(chi2_tail(chisq, df)), "chi-square")
     others = loadings(small)

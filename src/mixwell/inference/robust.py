@@ -18,15 +18,25 @@ from numpy.typing import NDArray
 
 from mixwell.design.frame import read_column
 from mixwell.errors import error, warn
-from mixwell.inference.sandwich import Contributions, contributions
+from mixwell.inference.sandwich import Contributions, contributions, working
 from mixwell.inference.wald import Joint, independent
 from mixwell.options import checked, choice
 from mixwell.resampling.clusters import is_nested
 
 if TYPE_CHECKING:
     from mixwell.fitted.result import FittedModel
+    from mixwell.generalized.model import GeneralizedModel
 
-__all__ = ["Kind", "RobustApproximation", "robust", "vcov"]
+__all__ = [
+    "ClusterCodes",
+    "Kind",
+    "RobustApproximation",
+    "clusters_of",
+    "expected",
+    "factor_of",
+    "robust",
+    "vcov",
+]
 
 Array = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -189,24 +199,35 @@ def robust(m: FittedModel, kind: str, cluster: Any = None) -> RobustApproximatio
         kept = m.approximations[key]
         assert isinstance(kept, RobustApproximation)
         return kept
-    made = _build(m, kind, _clusters(m, kind, cluster))
+    made = _build(m, kind, clusters_of(m, kind, cluster))
     if named:
         m.approximations[key] = made
     return made
 
 
-def _build(m: FittedModel, kind: str, clusters: _Clusters) -> RobustApproximation:
-    n, p, count = m.nobs, len(m.kept), clusters.total
+def factor_of(kind: str, count: int, n: int, p: int) -> float:
+    """Return the factor of the CR1 kinds for J = `count` clusters; one of the others."""
     if kind == "CR1p" and count <= p:
         raise error("MW-A36", clusters=count, p=p)
-    parts = contributions(m, clusters.codes, count, kind)
-    factor = {
+    return {
         "CR1": count / (count - 1),
         "CR1p": count / max(count - p, 1),
-        "CR1S": count * (n - 1) / ((count - 1) * (n - p)),
+        "CR1S": count * (n - 1) / ((count - 1) * max(n - p, 1)),
     }.get(kind, 1.0)
+
+
+def expected(parts: Contributions) -> tuple[Array, NDArray[np.bool_]]:
+    """Mean of the sum of squared scores under the model; which coefficients it leaves without a variance."""
     mean = parts.squares.sum(axis=0) - np.tensordot(parts.slopes, parts.slopes, axes=([0, 2], [0, 2]))
-    lone = np.einsum("ap,pq,aq->a", parts.basis, mean, parts.basis) <= GONE * np.sum(parts.basis**2, axis=1)
+    size = np.sum(parts.basis**2, axis=1)
+    return mean, np.einsum("ap,pq,aq->a", parts.basis, mean, parts.basis) <= GONE * size
+
+
+def _build(m: FittedModel, kind: str, clusters: ClusterCodes) -> RobustApproximation:
+    count = clusters.total
+    factor = factor_of(kind, count, m.nobs, len(m.kept))
+    parts = contributions(working(m), clusters.codes, count, kind)
+    mean, lone = expected(parts)
     if lone.any():
         names = [name for name, gone in zip(m.fixef.names, lone, strict=True) if gone]
         warn("MW-W15", columns=names, cluster=clusters.label, stacklevel=6)
@@ -228,7 +249,7 @@ def _build(m: FittedModel, kind: str, clusters: _Clusters) -> RobustApproximatio
 # --- which clusters -----------------------------------------------------------------------------------------
 
 
-class _Clusters(NamedTuple):
+class ClusterCodes(NamedTuple):
     """What the clusters are called; the cluster of each row used (n,), 0 .. total - 1."""
 
     label: str
@@ -236,7 +257,8 @@ class _Clusters(NamedTuple):
     total: int
 
 
-def _clusters(m: FittedModel, kind: str, given: Any) -> _Clusters:
+def clusters_of(m: FittedModel | GeneralizedModel, kind: str, given: Any) -> ClusterCodes:
+    """Return the clusters that were asked for, or the outermost grouping factor; refuse unusable ones."""
     terms = m.design.random
     if given is None:
         if not terms:
@@ -256,10 +278,10 @@ def _clusters(m: FittedModel, kind: str, given: Any) -> _Clusters:
     found, compact = np.unique(codes, return_inverse=True)
     if len(found) < 2:
         raise error("MW-A34", cluster=label, reason="there is only one")
-    return _Clusters(label, compact.ravel(), len(found))
+    return ClusterCodes(label, compact.ravel(), len(found))
 
 
-def _named(m: FittedModel, name: str) -> Ints:
+def _named(m: FittedModel | GeneralizedModel, name: str) -> Ints:
     for term in m.design.random:
         if term.group == name:
             return np.asarray(term.codes, dtype=np.int64)
@@ -271,7 +293,7 @@ def _named(m: FittedModel, name: str) -> Ints:
     return _present(name, codes)
 
 
-def _array(m: FittedModel, given: Any) -> Ints:
+def _array(m: FittedModel | GeneralizedModel, given: Any) -> Ints:
     n, n_rows, rows = m.nobs, m.design.n_rows, m.design.rows
     label = "given as an array"
     if not hasattr(given, "__len__") or isinstance(given, Mapping) or len(getattr(given, "shape", (0,))) != 1:

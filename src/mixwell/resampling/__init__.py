@@ -9,6 +9,7 @@
 | `bootstrap.py` | `m.bootstrap()` and its result |
 | `intervals.py` | percentile, basic, normal and BCa intervals from replicates |
 | `permutation.py` | `m.permutation_test()` and its result |
+| `ratio.py` | bootstrapped likelihood-ratio tests, for `compare(test="bootstrap")` |
 | `exchange.py` | what is exchangeable under a null hypothesis, and how it is exchanged |
 | `progress.py` | a line on a terminal when something takes more than a second |
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -21,8 +22,9 @@ from mixwell.resampling.progress import progress as show_progress
 
 if TYPE_CHECKING:
     from mixwell.fitted.result import FittedModel
+    from mixwell.generalized.model import GeneralizedModel
 
-__all__ = ["Bootstrap", "bootstrap"]
+__all__ = ["Bootstrap", "bootstrap", "said_of_clusters", "said_of_shared"]
 
 Array = NDArray[np.float64]
 Kind = Literal["parametric", "residual", "case", "wild"]
@@ -46,6 +48,10 @@ class Bootstrap:
     failed, singular, stopped
         For each replicate whether there was no fit, whether the covariance of a random-effects term was
         singular, and whether the search stopped early; shape (n,).
+    bounds
+        Ranges of the statistics, shape (s, 2).
+    model
+        The fit.
     """
 
     kind: Kind
@@ -57,9 +63,8 @@ class Bootstrap:
     singular: NDArray[np.bool_]
     stopped: NDArray[np.bool_]
     bounds: Array
-    model: FittedModel = field(repr=False)
-    group: str | None = None
-    statistic: Callable[[FittedModel], Any] | None = None
+    model: FittedModel | GeneralizedModel = field(repr=False)
+    _jackknife: Callable[[], Array] = field(repr=False)
 
     @property
     def n(self) -> int:
@@ -168,13 +173,6 @@ class Bootstrap:
                 "upper": upper,
             }
         )
-
-    def _jackknife(self) -> Array:
-        m = self.model
-        clusters = find_clusters(m, self.group, "bca")
-        with show_progress("jackknife", clusters.count, wanted=True) as line:
-            refits = engine.refit_without_each(m, clusters, line, each=_each(self.statistic))
-        return _values(m, refits, fixed_only=self.kind == "wild")
 
     def _blocks(self) -> list[Block]:
         columns = [self.estimate.values, self.bias.values, self.se.values, *self.limits()]
@@ -294,9 +292,22 @@ def bootstrap(
         refits.status == 1,
         bounds,
         m,
-        group,
-        statistic,
+        partial(_left_out, m, group, statistic, fixed_only=kind == "wild"),
     )
+
+
+def _left_out(
+    m: FittedModel,
+    group: str | None,
+    statistic: Callable[[FittedModel], Any] | None,
+    *,
+    fixed_only: bool,
+) -> Array:
+    """Statistics (clusters, s) without each cluster."""
+    clusters = find_clusters(m, group, "bca")
+    with show_progress("jackknife", clusters.count, wanted=True) as line:
+        refits = engine.refit_without_each(m, clusters, line, each=_each(statistic))
+    return _values(m, refits, fixed_only=fixed_only)
 
 
 def _draw(m: FittedModel, kind: Kind, clusters: Clusters | None) -> simulate.Draw:
@@ -330,15 +341,23 @@ def _method(kind: Kind, m: FittedModel, clusters: Clusters | None) -> str:
             f"Predicted effects drawn by level of {groups} and residuals" if groups else "Residuals drawn"
         )
         return f"{levels} by row, rescaled to the estimated variances."
-    what = "Rows" if clusters.label == "row" else f"Whole levels of '{clusters.label}'"
-    said = f"{what} ({clusters.count}) drawn with replacement."
+    said = said_of_clusters(clusters)
     if kind == "wild":
         unit = "row" if clusters.label == "row" else f"level of '{clusters.label}'"
         number = "one of Webb's six points" if clusters.count < simulate.FEW else "a random sign"
         said = f"Marginal residuals of each {unit} ({clusters.count}) times {number}; fixed effects only."
-    if clusters.shared:
-        others = ", ".join(f"'{group}'" for group in clusters.shared)
-        said += (
-            f" Levels of {others} lie in several of them: their contribution to the error is not resampled."
-        )
-    return said
+    return said + said_of_shared(clusters)
+
+
+def said_of_clusters(clusters: Clusters) -> str:
+    """Say what is drawn with kind="case"."""
+    what = "Rows" if clusters.label == "row" else f"Whole levels of '{clusters.label}'"
+    return f"{what} ({clusters.count}) drawn with replacement."
+
+
+def said_of_shared(clusters: Clusters) -> str:
+    """Say which factors are not resampled with kind="case"; empty if all are."""
+    others = ", ".join(f"'{group}'" for group in clusters.shared)
+    if not others:
+        return ""
+    return f" Levels of {others} lie in several of them: their contribution to the error is not resampled."

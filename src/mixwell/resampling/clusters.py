@@ -175,6 +175,7 @@ def selected_design(design: Design, selection: Selection) -> Design:
         for term, codes, count in zip(design.random, selection.codes, selection.levels, strict=True)
     )
     weights, offset = pick((design.weights, design.offset))
+    extra = {name: (names, pick(columns)) for name, (names, columns) in design.extra.items()}
     return replace(
         design,
         y=design.y[rows],
@@ -182,6 +183,7 @@ def selected_design(design: Design, selection: Selection) -> Design:
         weights=weights,
         offset=offset,
         random=random,
+        extra=extra,
         rows=None,
         n_rows=rows.size,
         notes=(),

@@ -26,10 +26,13 @@ if TYPE_CHECKING:
     from mixwell.fitted.result import FittedModel
 
 __all__ = [
+    "Pace",
     "Refits",
     "batch_of",
     "core_terms",
     "count_of",
+    "drawn",
+    "drawn_clusters",
     "problem_of",
     "refit_drawn",
     "refit_drawn_clusters",
@@ -37,6 +40,7 @@ __all__ = [
     "refit_selections",
     "refit_without_each",
     "warm_start",
+    "without_each",
 ]
 
 Array = NDArray[np.float64]
@@ -109,7 +113,7 @@ def batch_of(m: FittedModel) -> Batch:
     return Batch(y, design.columns, core_terms(design), design.weights)
 
 
-class _Pace:
+class Pace:
     """How many fits a native call gets, so that it takes about as long as it should."""
 
     def __init__(self) -> None:
@@ -117,6 +121,7 @@ class _Pace:
         self.step = _FIRST
 
     def took(self, fits: int, seconds: float) -> None:
+        """Set the step from what the last one cost."""
         self.step = max(self.least, int(fits * _SECONDS / max(seconds, 1e-6)))
 
 
@@ -129,7 +134,7 @@ def refit_responses(
 ) -> Refits:
     """Refit a model to blocks of responses (count, n), from which the offset has been subtracted already."""
     batch, start = batch_of(m), warm_start(m)
-    pace = _Pace()
+    pace = Pace()
     found: list[Fits] = []
     values: list[Array | None] = []
     for block in responses:
@@ -154,10 +159,11 @@ def refit_drawn(
     m: FittedModel, draw: Draw, n: int, seed: int, line: Progress, *, each: Each | None = None
 ) -> Refits:
     """Refit a model to `n` drawn responses."""
-    return refit_responses(m, _drawn(draw, n, seed, m.nobs), line, each=each)
+    return refit_responses(m, drawn(draw, n, seed, m.nobs), line, each=each)
 
 
-def _drawn(draw: Draw, n: int, seed: int, rows: int) -> Iterator[Array]:
+def drawn(draw: Draw, n: int, seed: int, rows: int) -> Iterator[Array]:
+    """Draw `n` responses in blocks (count, rows)."""
     size = block_size(rows)
     for block in range(-(-n // size)):
         # The last block is drawn in full, too: what it begins with must not depend on where it ends.
@@ -168,24 +174,29 @@ def refit_drawn_clusters(
     m: FittedModel, clusters: Clusters, n: int, seed: int, line: Progress, *, each: Each | None = None
 ) -> Refits:
     """Refit a model to `n` samples of its clusters, drawn with replacement."""
+    return refit_selections(m, drawn_clusters(m, clusters, n, seed), line, each=each)
+
+
+def drawn_clusters(m: FittedModel, clusters: Clusters, n: int, seed: int) -> Iterator[Selection]:
+    """Draw `n` samples of the clusters with replacement."""
     size = block_size(m.nobs)
+    for block in range(-(-n // size)):
+        numbers = generator(seed, block).integers(0, clusters.count, (size, clusters.count))
+        for row in numbers[: n - block * size]:
+            yield select(m, clusters, row)
 
-    def selections() -> Iterator[Selection]:
-        for block in range(-(-n // size)):
-            drawn = generator(seed, block).integers(0, clusters.count, (size, clusters.count))
-            for row in drawn[: n - block * size]:
-                yield select(m, clusters, row)
 
-    return refit_selections(m, selections(), line, each=each)
+def without_each(m: FittedModel, clusters: Clusters) -> Iterator[Selection]:
+    """Leave out each cluster in turn."""
+    everyone = np.arange(clusters.count)
+    return (select(m, clusters, np.delete(everyone, j)) for j in range(clusters.count))
 
 
 def refit_without_each(
     m: FittedModel, clusters: Clusters, line: Progress, *, each: Each | None = None
 ) -> Refits:
     """Refit a model without each of its clusters in turn."""
-    everyone = np.arange(clusters.count)
-    selections = (select(m, clusters, np.delete(everyone, j)) for j in range(clusters.count))
-    return refit_selections(m, selections, line, each=each)
+    return refit_selections(m, without_each(m, clusters), line, each=each)
 
 
 def refit_selections(
@@ -194,7 +205,7 @@ def refit_selections(
     """Refit a model to selections of its rows."""
     design, terms = m.design, core_terms(m.design)
     y = design.y if design.offset is None else design.y - design.offset
-    pace = _Pace()
+    pace = Pace()
     found: list[Fits] = []
     values: list[Array | None] = []
     start = warm_start(m)

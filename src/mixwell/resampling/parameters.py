@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from mixwell.design import RandomDesign
     from mixwell.fitted.result import FittedModel
 
-__all__ = ["Parameters", "covariance_values", "named", "theta_sizes"]
+__all__ = ["Parameters", "covariance_values", "named", "singular_terms", "theta_sizes"]
 
 Array = NDArray[np.float64]
 
@@ -70,6 +70,16 @@ def _column(target: Target, factors: Sequence[Array], sigma: Array) -> Array:
     with np.errstate(invalid="ignore", divide="ignore"):
         cosine = np.sum(rows[:, i] * rows[:, j], axis=1) / (length[:, i] * length[:, j])
     return np.asarray(np.clip(cosine, -1.0, 1.0))
+
+
+def singular_terms(terms: Sequence[RandomDesign], theta: Array, least: float) -> NDArray[np.bool_]:
+    """Whether the factor of some term has a singular value of at most `least`, (m,), from theta (m, T)."""
+    out, at = np.zeros(len(theta), bool), 0
+    for term, size in zip(terms, theta_sizes(terms), strict=True):
+        factors = _lambdas(term, np.nan_to_num(theta[:, at : at + size]))
+        out |= np.asarray(np.linalg.svd(factors, compute_uv=False)[:, -1] <= least)
+        at += size
+    return out
 
 
 def theta_sizes(terms: Sequence[RandomDesign]) -> list[int]:

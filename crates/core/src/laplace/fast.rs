@@ -39,6 +39,7 @@ impl Laplace {
     pub fn fast(&self, eta: &[f64], gamma: &[f64], max_evaluations: usize) -> Result<Fast, Error> {
         let (mut psi, _) = self.start(&self.table.sort(eta), gamma)?;
         let (t, p, m) = (self.n_theta(), self.p(), self.n_psi());
+        let bounds = self.bounds();
         let free: Vec<usize> = (0..t).chain(t + p..m).collect();
         let mut state = State::default();
         let mut f = self.along(&mut psi, &mut state)?;
@@ -55,7 +56,11 @@ impl Laplace {
             let mut scale = 1.0;
             let found = loop {
                 let mut trial = psi.clone();
-                free.iter().zip(&step).for_each(|(i, s)| trial[*i] += scale * s);
+                for (i, s) in free.iter().zip(&step) {
+                    // Differences must stay inside the limits, too.
+                    let (low, high) = (bounds[*i].0 + 40.0 * STEP, bounds[*i].1 - 40.0 * STEP);
+                    trial[*i] = (trial[*i] + scale * s).clamp(low, high);
+                }
                 let mut next = State::from_modes(&state.u);
                 (evaluations, values) = (evaluations + 1, values + 1);
                 let value = self.along(&mut trial, &mut next).unwrap_or(f64::INFINITY);

@@ -31,7 +31,7 @@ use crate::criterion::{Direction, Problem};
 use crate::cross::{Cross, Rows};
 use crate::error::Error;
 use crate::factor::{Factor, Modes};
-use crate::family::{Family, Full, Second};
+use crate::family::{Family, Full, Kind, Second};
 use crate::structure::Scaling;
 use crate::term::Term;
 pub use fast::Fast;
@@ -47,6 +47,9 @@ const MAX_INNER: usize = 100;
 /// Squared length of a Newton step (in the metric of M) that counts as none: in a search, and for differences of gradients.
 const STILL: f64 = 1e-13;
 const STONE_STILL: f64 = 1e-18;
+
+/// The logit of a Tweedie power less one stays between these: closer to one or two the family is Poisson or gamma.
+const POWER: f64 = 12.0;
 
 /// An auxiliary predictor: `offset + sum of columns times gamma`.
 #[derive(Debug, Clone)]
@@ -74,6 +77,8 @@ pub struct Data<'a> {
     pub terms: Vec<Term<'a>>,
     /// Auxiliary predictors, as many as the family has.
     pub aux: Vec<Aux<'a>>,
+    /// An intercept is among them (thresholds): columns of X that it spans are not estimable.
+    pub intercept_elsewhere: bool,
 }
 
 /// A generalised linear mixed model, ready to be evaluated at any psi.
@@ -152,8 +157,10 @@ impl Laplace {
     /// Copies and standardises the columns.
     pub fn new(data: &Data<'_>) -> Result<Laplace, Error> {
         let n = data.y.len();
-        let basis = Basis::fit(&data.x, None, n, Scaling::Triangular);
-        let (kept, p) = (basis.select(&data.x), basis.k());
+        let given = estimable(data, n);
+        let columns: Vec<Column<'_>> = given.iter().map(|j| data.x[*j]).collect();
+        let basis = Basis::fit(&columns, None, n, Scaling::Triangular);
+        let (kept, p) = (basis.select(&columns), basis.k());
         let mut x = vec![0.0; n * p];
         by_batches(n, p, |part, values| basis.apply(&kept, part, values), |i, j, v| x[i + j * n] = v);
         // A layout needs some response: one that no column reproduces.
@@ -168,7 +175,7 @@ impl Laplace {
         let table = Table::new(data, &x, &problem.cross)?;
         Ok(Laplace {
             family: data.family,
-            kept: basis.kept.clone(),
+            kept: basis.kept.iter().map(|j| given[*j]).collect(),
             back: basis.back(),
             n_gamma,
             y: table.sort(data.y),
@@ -216,6 +223,26 @@ impl Laplace {
     #[must_use]
     pub fn n_psi(&self) -> usize {
         self.n_theta() + self.p() + self.n_gamma
+    }
+
+    /// Where parameters end: standard deviations and correlations of structured covariances, the Tweedie power.
+    #[must_use]
+    pub fn bounds(&self) -> Vec<(f64, f64)> {
+        let mut out = vec![(f64::NEG_INFINITY, f64::INFINITY); self.n_psi()];
+        let mut at = 0;
+        for term in &self.problem.cross.terms {
+            let (size, s) = (term.structure.n_theta(), &term.structure);
+            if let (Some(limits), Some(rho)) = (s.rho_bounds(), s.rho_index()) {
+                out[at..at + rho].fill((0.0, f64::INFINITY));
+                out[at + rho] = limits;
+            }
+            at += size;
+        }
+        if self.family.kind == Kind::Tweedie {
+            let first = self.n_theta() + self.p();
+            self.table.aux[1].columns.iter().for_each(|(g, _)| out[first + g] = (-POWER, POWER));
+        }
+        out
     }
 
     /// beta in the user's columns.
@@ -478,4 +505,14 @@ impl Laplace {
         }
         out
     }
+}
+
+/// Columns of X that are no combination of an intercept elsewhere and of earlier ones; all of them if there is none.
+fn estimable(data: &Data<'_>, n: usize) -> Vec<usize> {
+    if !data.intercept_elsewhere {
+        return (0..data.x.len()).collect();
+    }
+    let with: Vec<Column<'_>> = std::iter::once(None).chain(data.x.iter().copied()).collect();
+    let basis = Basis::fit(&with, None, n, Scaling::Triangular);
+    basis.kept.iter().filter(|j| **j > 0).map(|j| j - 1).collect()
 }

@@ -8,6 +8,7 @@ use crate::criterion::Problem;
 use crate::dense;
 use crate::error::Error;
 use crate::factor::Factor;
+use crate::structure::Kind;
 use rayon::prelude::*;
 
 /// A promised decrease of F below this is no reason to go on.
@@ -18,6 +19,14 @@ const STALLED: f64 = 1e-6;
 
 /// A relative change of F that may be rounding; three such steps in a row are the end.
 const QUIET: f64 = 1e-11;
+
+/// Standard deviations (standardised columns, scale of the link) below this are tried at zero, and stay there if F rises by no
+/// more than that.
+const NEARLY_ZERO: f64 = 1e-3;
+const SAME: f64 = 1e-9;
+
+/// Second derivative that stands for a parameter held at its limit: it does not move.
+const HELD: f64 = 1e12;
 
 /// Longest step, in the metric of the Hessian.
 const LONGEST: f64 = 6.0;
@@ -49,6 +58,8 @@ pub struct LaplaceOptimum {
     pub inner: usize,
     /// Nothing was left to gain.
     pub converged: bool,
+    /// Parameters at a limit that F would go beyond.
+    pub held: Vec<bool>,
     /// About the standard error of each parameter, from the search's own Hessian.
     pub scale: Vec<f64>,
     /// dF/dSigma of each term and its scale, standardised columns.
@@ -124,10 +135,11 @@ impl Laplace {
         positive(&mut b, m);
         let Point { mut psi, mut f, mut g, mut state } = from;
         let (mut evaluations, mut total) = (1 + self.n_gamma, state.inner);
+        let bounds = self.bounds();
         let mut next_state = State::default();
         let (mut promised, mut converged, mut quiet, mut refreshed) = (f64::INFINITY, m == 0, 0, 0);
         while evaluations < max_evaluations && !converged {
-            let (mut step, decrease) = newton_step(&b, &g.values);
+            let (mut step, decrease) = free_step(&b, &g.values, &held(&bounds, &psi, &g.values));
             promised = decrease;
             if promised <= NEGLIGIBLE {
                 converged = true;
@@ -137,27 +149,23 @@ impl Laplace {
             if length > LONGEST {
                 step.iter_mut().for_each(|s| *s *= LONGEST / length);
             }
-            let slope: f64 = step.iter().zip(&g.values).map(|(s, g)| s * g).sum();
             let mut scale = 1.0;
             let mut found = None;
             for _ in 0..25 {
-                let trial: Vec<f64> = psi.iter().zip(&step).map(|(x, s)| x + scale * s).collect();
+                let trial: Vec<f64> =
+                    (0..m).map(|i| (psi[i] + scale * step[i]).clamp(bounds[i].0, bounds[i].1)).collect();
+                let along: f64 = (0..m).map(|i| (trial[i] - psi[i]) * g.values[i]).sum();
                 next_state.u.clone_from(&state.u);
                 evaluations += 1;
                 let value = self.evaluate(&trial, &mut next_state).unwrap_or(f64::INFINITY);
                 total += next_state.inner;
-                if value <= f + 1e-4 * scale * slope
-                    || (value - f).abs() <= 1e-12 * f.abs() && promised < 1e-8
-                {
+                if value <= f + 1e-4 * along || (value - f).abs() <= 1e-12 * f.abs() && promised < 1e-8 {
                     found = Some((trial, value));
                     break;
                 }
                 // Minimum of the parabola through what is known, kept within limits.
-                let parabola = if value.is_finite() {
-                    -0.5 * slope * scale * scale / (value - f - slope * scale)
-                } else {
-                    0.0
-                };
+                let parabola =
+                    if value.is_finite() { -0.5 * along * scale / (value - f - along) } else { 0.0 };
                 scale = parabola.clamp(0.1 * scale, 0.5 * scale);
             }
             let Some((next_psi, value)) = found else {
@@ -178,13 +186,24 @@ impl Laplace {
                 positive(&mut b, m);
             }
             if quiet >= 3 && promised < STALLED {
-                promised = newton_step(&b, &g.values).1;
+                promised = free_step(&b, &g.values, &held(&bounds, &psi, &g.values)).1;
                 converged = promised < STALLED;
                 break;
             }
         }
+        if let Some(trial) = self.snapped(&psi).filter(|_| converged) {
+            next_state.u.clone_from(&state.u);
+            evaluations += 1;
+            if let Ok(value) = self.evaluate(&trial, &mut next_state)
+                && value <= f + SAME * (1.0 + 1e-3 * f.abs())
+            {
+                g = self.gradient(&trial, &mut next_state)?;
+                (psi, f, state) = (trial, value, next_state);
+            }
+        }
         let cone = g.g.into_iter().zip(g.size).collect();
         Ok(LaplaceOptimum {
+            held: held(&bounds, &psi, &g.values),
             psi,
             criterion: f,
             gradient: g.values,
@@ -198,12 +217,41 @@ impl Laplace {
         })
     }
 
+    /// psi with standard deviations (in some direction) that are nearly zero at zero; None when there are none.
+    fn snapped(&self, psi: &[f64]) -> Option<Vec<f64>> {
+        let mut out = Vec::with_capacity(psi.len());
+        for (term, own) in self.problem.split(&psi[..self.n_theta()]) {
+            let (s, k) = (&term.structure, term.structure.k);
+            if s.kind != Kind::Unstructured {
+                let rho = s.rho_index();
+                let snap = |(t, v): (usize, &f64)| {
+                    if Some(t) != rho && v.abs() < NEARLY_ZERO { 0.0 } else { *v }
+                };
+                out.extend(own.iter().enumerate().map(snap));
+                continue;
+            }
+            let lambda = s.lambda(own);
+            let (values, vectors) =
+                dense::eigen(&dense::square(&lambda, &dense::transpose(&lambda, k), k), k);
+            let root = |v: f64| if v.max(0.0).sqrt() < NEARLY_ZERO { 0.0 } else { v.sqrt() };
+            if values.iter().all(|v| root(*v) > 0.0) {
+                out.extend_from_slice(own);
+                continue;
+            }
+            let scaled: Vec<f64> = (0..k * k).map(|l| vectors[l] * root(values[l / k])).collect();
+            out.extend(s.theta_of(&scaled));
+        }
+        out.extend_from_slice(&psi[self.n_theta()..]);
+        (out != psi).then_some(out)
+    }
+
     /// The record of a point that was found elsewhere.
     pub fn at(&self, psi: &[f64], scale: &[f64]) -> Result<LaplaceOptimum, Error> {
         let mut state = State::default();
         let criterion = self.evaluate(psi, &mut state)?;
         let g = self.gradient(psi, &mut state)?;
         Ok(LaplaceOptimum {
+            held: held(&self.bounds(), psi, &g.values),
             psi: psi.to_vec(),
             criterion,
             gradient: g.values,
@@ -219,22 +267,28 @@ impl Laplace {
 
     /// Hessian of F in psi: central differences of the exact gradient, the columns side by side.
     pub fn hessian(&self, optimum: &LaplaceOptimum, scale: &[f64]) -> Result<Vec<f64>, Error> {
-        let m = self.n_psi();
+        let (m, bounds) = (self.n_psi(), self.bounds());
         let column = |j: usize| -> Result<Vec<f64>, Error> {
+            if optimum.held[j] {
+                return Ok((0..m).map(|i| if i == j { HELD } else { 0.0 }).collect());
+            }
             let h = 1e-3 * scale[j];
-            let at = |sign: f64, modes: &[f64]| -> Result<(Vec<f64>, Vec<f64>), Error> {
+            let at = |sign: f64, modes: &[f64]| -> Result<(f64, Vec<f64>, Vec<f64>), Error> {
                 let mut psi = optimum.psi.clone();
-                psi[j] += sign * h;
+                psi[j] = (psi[j] + sign * h).clamp(bounds[j].0, bounds[j].1);
                 let mut state = State::exact_from(modes);
                 self.evaluate(&psi, &mut state)?;
-                Ok((self.gradient(&psi, &mut state)?.values, state.u))
+                Ok((psi[j], self.gradient(&psi, &mut state)?.values, state.u))
             };
             let here = &optimum.state.u;
-            let (down, modes) = at(-1.0, here)?;
+            let (low, down, modes) = at(-1.0, here)?;
             // The modes move as far to the other side, nearly.
             let opposite: Vec<f64> = here.iter().zip(&modes).map(|(u, v)| 2.0 * u - v).collect();
-            let (up, _) = at(1.0, &opposite)?;
-            Ok(up.iter().zip(&down).map(|(a, b)| (a - b) / (2.0 * h)).collect())
+            let (high, up, _) = at(1.0, &opposite)?;
+            let slope = |(i, (a, b)): (usize, (&f64, &f64))| {
+                if optimum.held[i] { 0.0 } else { (a - b) / (high - low) }
+            };
+            Ok(up.iter().zip(&down).enumerate().map(slope).collect())
         };
         let columns: Vec<Result<Vec<f64>, Error>> = (0..m).into_par_iter().map(column).collect();
         let mut out = vec![0.0; m * m];
@@ -269,6 +323,26 @@ pub(super) fn positive(b: &mut [f64], m: usize) {
             b[i + j * m] = sum * size[i] * size[j];
         }
     }
+}
+
+/// Which parameters are at a limit with F falling beyond it.
+fn held(bounds: &[(f64, f64)], psi: &[f64], g: &[f64]) -> Vec<bool> {
+    let one = |i: usize| (psi[i] <= bounds[i].0 && g[i] > 0.0) || (psi[i] >= bounds[i].1 && g[i] < 0.0);
+    (0..psi.len()).map(one).collect()
+}
+
+/// [`newton_step`] in the parameters that are not held.
+fn free_step(b: &[f64], g: &[f64], held: &[bool]) -> (Vec<f64>, f64) {
+    if !held.contains(&true) {
+        return newton_step(b, g);
+    }
+    let m = g.len();
+    let free: Vec<usize> = (0..m).filter(|i| !held[*i]).collect();
+    let inner: Vec<f64> = free.iter().flat_map(|j| free.iter().map(move |i| b[i + j * m])).collect();
+    let (step, promised) = newton_step(&inner, &free.iter().map(|i| g[*i]).collect::<Vec<f64>>());
+    let mut out = vec![0.0; m];
+    free.iter().zip(step).for_each(|(i, s)| out[*i] = s);
+    (out, promised)
 }
 
 /// `-B^-1 g` with |eigenvalues|, and the decrease it promises.
