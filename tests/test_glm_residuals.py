@@ -123,7 +123,7 @@ def test_quasi_families_have_no_likelihood() -> None:
         ("count ~ x", {"family": "quasipoisson", "ziformula": "~ 1"}, "MW-A78"),
         ("count ~ x", {"family": "quasipoisson", "variance": "mu"}, "MW-A93"),
         ("count ~ x", {"family": "poisson", "variance": "mu"}, "MW-A93"),
-        ("real ~ x", {"family": "gaussian", "variance": "mu"}, "MW-A80"),
+        ("real ~ x", {"family": "gaussian", "variance": "mu"}, "MW-A93"),
         ("count ~ x", {"family": "quasi", "variance": "mu^4"}, "MW-A93"),
         ("count ~ x", {"family": "quasi", "variance": 2}, "MW-A93"),
         ("count ~ x", {"family": "quasi", "link": "logit"}, "MW-A77"),

@@ -49,10 +49,7 @@ def test_loglik(name: str) -> None:
         assert_allclose(model["check"], model["loglik"], atol=1e-8)
 
 
-SHORT = pytest.mark.xfail(strict=True, reason="the search stops 1.1e-5 standard errors short")
-
-
-@pytest.mark.parametrize("name", [pytest.param(n, marks=SHORT) if n == "toenail" else n for n in MODELS])
+@pytest.mark.parametrize("name", MODELS)
 def test_estimates(name: str) -> None:
     model, m = MODELS[name], fit(name)
     theirs = model["fixef"]

@@ -114,7 +114,7 @@ def test_unknown_keywords_are_refused_with_a_suggestion(sleep: dict[str, Any]) -
         ("MW-A76", "'gaussian'", {"family": "gausian"}),
         ("MW-A02", "'drop', 'fail'", {"na_action": "omit"}),
         ("MW-A80", "maximum likelihood", {"family": "binomial", "method": "REML"}),
-        ("MW-A80", "ML", {"link": "log"}),
+        ("MW-A80", "maximum likelihood", {"link": "log", "method": "REML"}),
         ("MW-A07", "Control", {"control": {"start": 1}}),
     ],
 )

@@ -129,8 +129,10 @@ def test_priors_that_are_refused(grouped: Any, prior: Any, code: str) -> None:
 
 
 def test_linear_models_and_comparisons_refuse_priors(grouped: Any) -> None:
+    with pytest.raises(mw.MixwellError, match="prior"):
+        mw.lmer("y ~ x + (1 | g)", grouped, prior=mw.Prior())  # type: ignore[call-arg]
     with pytest.raises(mw.MixwellError, match="MW-A80"):
-        mw.fit("y ~ x + (1 | g)", grouped, prior=mw.Prior())
+        mw.fit("y ~ x + (1 | g)", grouped, prior=mw.Prior(), method="REML")
     m = mw.glm("y ~ x", grouped, family="binomial")
     with pytest.raises(mw.MixwellError, match="MW-A84"):
         mw.compare(m, mw.glm("y ~ x + f", grouped, family="binomial", prior=mw.Prior()))
@@ -182,6 +184,16 @@ def test_refit_is_a_fit_of_the_other_response(grouped: Any) -> None:
     assert_allclose(again.loglik, direct.loglik, rtol=1e-10)
     assert again.update("~ . + f").design.y is not None
     assert_allclose(again.update("~ .").loglik, direct.loglik, rtol=1e-8)
+
+
+def test_a_gaussian_model_with_a_prior_or_a_link_is_a_generalised_one(grouped: Any) -> None:
+    m = mw.fit("x ~ f + (1 | g)", grouped, prior=mw.Prior(fixef=0.1))
+    plain = mw.lmer("x ~ f + (1 | g)", grouped, method="ML")
+    assert abs(m.fixef["fb"]) < abs(plain.fixef["fb"])
+    free = m.update(prior=None)
+    assert isinstance(free, mw.GeneralizedModel)
+    assert_allclose(free.loglik, plain.loglik, rtol=1e-9)
+    assert_allclose(free.fixef.values, plain.fixef.values, atol=1e-6)
 
 
 def test_update(grouped: Any) -> None:

@@ -633,6 +633,11 @@ MESSAGES |= {
         "Leave nagq out: the Laplace approximation has no such limits.",
         {"formula": "y ~ x + (1 | g) + (1 | h)"},
     ),
+    "MW-A89": Message(
+        "no fit: with the {link} link some means of the {family} family would leave their range",
+        "The best coefficients lie at the edge of what the family allows. Use its usual link, or leave terms out.",
+        {"family": "binomial", "link": "identity"},
+    ),
     "MW-A82": Message(
         "a prior's {what} must be a positive number, or None, got {given!r}",
         "Standard deviations and degrees of freedom are positive: mw.Prior(fixef=2.5).",
@@ -1059,9 +1064,22 @@ MESSAGES |= {
         {"response": "answer", "level": "yes", "other": "no"},
     ),
     "MW-W13": Message(
-        "separation: some responses are predicted perfectly, so {columns} have no finite estimate",
-        "Their estimates and standard errors are where the search stopped; leave them out or collect other data.",
-        {"columns": ["'x'"]},
+        "{kind} separation: {because}. No finite estimate: {columns}",
+        "Estimates and standard errors of these are where the search stopped, and Wald tests of them mean nothing. "
+        "m.confint('{name}') has the limit that the data give; prior=mw.Prior() keeps estimates finite.",
+        {
+            "kind": "quasi-complete",
+            "because": "all 6 rows with f = c have y = 0",
+            "columns": ["'fc' (-inf)"],
+            "name": "fc",
+        },
+    ),
+    "MW-W16": Message(
+        "the standard deviation of '{name}' over '{group}' is {sd}: {count} of {n_levels} levels have responses that "
+        "are all at one end ({levels})",
+        "How far such levels are from the others is hardly in the data, and the Laplace approximation is poor there. "
+        "Compare nagq=25, or use prior=mw.Prior(sd=2.0).",
+        {"name": "(Intercept)", "group": "g", "sd": "58.4", "count": 18, "n_levels": 20, "levels": ["a", "b"]},
     ),
     "MW-W14": Message(
         "the Laplace approximation: {said}",
@@ -1072,6 +1090,11 @@ MESSAGES |= {
         "fast stage (nagq=0): coefficients by penalised least squares, standard errors given the covariances",
         "Leave nagq out for the Laplace approximation, which is more accurate.",
         {},
+    ),
+    "MW-W32": Message(
+        "fitted means are at the edge of what the {family} family allows: the {link} link goes beyond",
+        "The estimates lie on that edge and have no valid standard errors. Use the family's usual link.",
+        {"family": "binomial", "link": "identity"},
     ),
     "MW-W31": Message(
         "the {name} is on its way to {to}: the data have {left}",

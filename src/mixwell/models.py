@@ -51,7 +51,8 @@ def fit(
     data
         A pandas, polars or pyarrow table, a dict of arrays, or anything else narwhals reads.
     family
-        "gaussian" fits a linear model; for the others, and for link, ziformula and dispformula, see `glmer`.
+        "gaussian" fits a linear model; for the others see `glmer`. With another link, dispformula, nagq or
+        prior the gaussian one, too, is a generalised model, fitted by ML.
     link, ziformula, dispformula
         Of generalised models.
     variance
@@ -94,24 +95,15 @@ def fit(
     """
     options = {"weights": weights, "offset": offset, "contrasts": contrasts, "na_action": na_action}
     further = {"zi": ziformula, "disp": dispformula}
-    if family == "gaussian":
+    plain = link in (None, "identity") and not any(each is not None for each in (ziformula, dispformula))
+    if family == "gaussian" and plain and variance is None and nagq == 1 and prior is None:
         choice("method", method or "REML", get_args(Method))
-        given: dict[str, Any] = {
-            "link": link,
-            "ziformula": ziformula,
-            "dispformula": dispformula,
-            "variance": variance,
-            "nagq": nagq,
-            "prior": prior,
-        }
-        for name, value in given.items():
-            if value is not None and (name, value) not in (("link", "identity"), ("nagq", 1)):
-                advice = "Use glmer() or glm() with family='gaussian': any link and dispersion, by ML."
-                raise error("MW-A80", what=f"{name}={value!r}", family="gaussian", advice=advice)
         return _linear(formula, data, method=method or "REML", control=control, **options)
     if method not in (None, "ML"):
         choice("method", method, get_args(Method))
-        advice = "Generalised models are fitted by maximum likelihood: leave it out."
+        advice = (
+            "Models with a family, link, dispformula or prior are fitted by maximum likelihood: leave it out."
+        )
         raise error("MW-A80", what=f"method={method!r}", family=family, advice=advice)
     return _generalized(
         _parsed(formula, data),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 from mixwell._core import family_rows
 from mixwell.design.design import LOUD
 from mixwell.errors import Note, note
+from mixwell.families import mean_of
 from mixwell.generalized.scores import auxiliary_predictors
 from mixwell.generalized.separation import separated
 from mixwell.inference.certificate import Certificate
@@ -26,6 +28,7 @@ Array = NDArray[np.float64]
 
 STATIONARY = 1e-4  # gradient of -2 loglik, in standard errors
 MULTIPLIER = 1e-5  # negative eigenvalue of dF/dSigma, relative to its scale
+EDGE = 1e-3  # of the largest mean: so close to the end of its range is at it
 MODES = 1e-5  # residual of the modes, in their conditional standard deviations
 CURVATURE = 1e-6  # smallest eigenvalue of the joint Hessian in scaled parameters
 
@@ -117,11 +120,24 @@ def announce(m: GeneralizedModel) -> GeneralizedModel:
     certificate = m.certificate()
     if not certificate.passed:
         said.append(note("MW-C01", reason=f"{certificate.failed[0]} failed"))
+    if not certificate.passed and _at_the_edge(m):
+        said.append(note("MW-W32", family=m.family.name, link=m.family.link))
     named = separated(m)
     if named:
         said.append(note("MW-W13", columns=named))
     say(said)
     return m
+
+
+def _at_the_edge(m: GeneralizedModel) -> bool:
+    """Whether a mean is next to where its family ends, which only some links reach."""
+    if m.family.link not in ("identity", "log") or m.family.kind in ("real", "ordered"):
+        return False
+    mu = mean_of(m.family.link, np.asarray(m.core["eta"]))
+    nearest = float(mu.min()) if m.family.link == "identity" else math.inf
+    if m.family.kind in ("binary", "share"):
+        nearest = min(nearest, float((1.0 - mu).min()))
+    return nearest < EDGE * float(mu.max())
 
 
 def dropped(m: GeneralizedModel) -> list[Note]:

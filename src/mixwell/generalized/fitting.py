@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mixwell.errors import Note, note
+from mixwell.errors import MixwellError, Note, error, note
 from mixwell.generalized import quadrature
 from mixwell.generalized.certificate import announce
 from mixwell.generalized.model import GeneralizedModel
-from mixwell.generalized.predictors import kept_names, laplace_of, predictors_of
+from mixwell.generalized.predictors import Predictors, kept_names, laplace_of, predictors_of
 from mixwell.generalized.priors import Prior, penalized
 
 if TYPE_CHECKING:
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 __all__ = ["fit_design"]
 
 Array = NDArray[np.float64]
+
+LIMITED = ("identity", "log", "inverse", "inverse_squared", "sqrt")  # links that reach means out of range
 
 
 def fit_design(
@@ -47,47 +50,74 @@ def fit_design(
         Nodes of quadrature, or "auto"; 0 for the fast stage alone.
     prior
         Penalty, if any.
+
+    Raises
+    ------
+    MixwellError
+        MW-A89 where the link reaches means that the family cannot have, and the search ends there.
     """
     predictors = predictors_of(design, family)
     model = laplace_of(design, family, predictors)
     kept = tuple(model.kept)
     if prior is not None:
         model = penalized(model, design, kept_names(design, family, kept), prior)
-    weights = np.ones(design.n) if design.weights is None else design.weights
-    start = family.start(design.y, weights)
+    try:
+        found = _searched(model, predictors, design, family, (control.max_evaluations, nagq))
+    except MixwellError as refusal:
+        if refusal.code == "MW-N02" and family.link in LIMITED:
+            raise error("MW-A89", family=family.name, link=family.link) from None
+        raise
+    return announce(
+        GeneralizedModel(
+            design,
+            family,
+            control,
+            predictors,
+            found.core,
+            found.hessian,
+            {**arguments, "nagq": nagq, "prior": prior},
+            kept,
+            model.basis,
+            found.nodes,
+            found.remarks,
+            prior,
+            model,
+        )
+    )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Found:
+    """The end of a search: what `describe` gives, the Hessian of -2 loglik, nodes used, and remarks."""
+
+    core: dict[str, Any]
+    hessian: Array
+    nodes: int = 1
+    remarks: tuple[Note, ...] = ()
+
+
+def _searched(
+    model: Laplace, predictors: Predictors, design: Design, family: Family, limits: tuple[int, int | str]
+) -> _Found:
+    """Search with at most so many evaluations and so many nodes."""
+    max_evaluations, nagq = limits
+    start = family.start(design.y, np.ones(design.n) if design.weights is None else design.weights)
     if nagq == 0:
-        core, hessian = _fast(model, start, predictors.start, control.max_evaluations)
-        nodes: int = 0
-        remarks: tuple[Note, ...] = (note("MW-W30"),)
-    else:
-        fit = model.optimize(start, predictors.start, control.max_evaluations)
-        core = model.describe(fit)
-        hessian = model.hessian(fit, np.asarray(core["scale"]))
-        nodes, remarks = quadrature.choose(model, core, design, nagq)
+        return _fast(model, start, predictors.start, max_evaluations)
+    fit = model.optimize(start, predictors.start, max_evaluations)
+    core = model.describe(fit)
+    hessian = model.hessian(fit, np.asarray(core["scale"]))
+    nodes, remarks = quadrature.choose(model, core, design, nagq)
     if nodes > 1:
         core, hessian = quadrature.integrated(model, core, hessian, nodes)
-    m = GeneralizedModel(
-        design,
-        family,
-        control,
-        predictors,
-        core,
-        hessian,
-        {**arguments, "nagq": nagq, "prior": prior},
-        kept,
-        model.basis,
-        nodes,
-        remarks,
-        prior,
-        model,
-    )
-    return announce(m)
+    return _Found(core, hessian, nodes, remarks)
 
 
-def _fast(model: Laplace, eta: Array, gamma: Array, max_evaluations: int) -> tuple[dict[str, Any], Array]:
-    """Return what `describe` gives, and the Hessian, at the end of the fast stage."""
+def _fast(model: Laplace, eta: Array, gamma: Array, max_evaluations: int) -> _Found:
+    """Run the fast stage alone."""
     found = model.fast(eta, gamma, max_evaluations)
     hessian = np.asarray(found["hessian"])
     scale = np.sqrt(2.0 / np.maximum(np.diag(hessian), 1e-12)).clip(max=1.0)
     core = model.describe(model.at(found["psi"], scale))
-    return {**core, **{name: found[name] for name in ("gradient", "converged", "evaluations")}}, hessian
+    own = {name: found[name] for name in ("gradient", "converged", "evaluations")}
+    return _Found({**core, **own}, hessian, 0, (note("MW-W30"),))

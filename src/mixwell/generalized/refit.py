@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mixwell.design.contrasts import level_text
 from mixwell.design.responses import check_range
 from mixwell.errors import error
 
@@ -73,6 +74,10 @@ def response_of(m: GeneralizedModel, y: Any) -> Array:
         if not np.isin(values, np.arange(len(m.design.categories))).all():
             reason = f"categories are numbered from 0 to {len(m.design.categories) - 1}"
             raise error("MW-A09", reason=reason)
+        absent = [level for k, level in enumerate(m.design.categories) if not (values == k).any()]
+        if absent:
+            reason = f"category '{level_text(absent[0])}' does not occur, so its threshold has no estimate"
+            raise error("MW-A09", reason=reason)
     elif kind != "real":
         kind = "nonnegative" if kind == "positive" and m.family.zero else kind
         check_range(kind, "the response", values, lambda i: i)
@@ -106,7 +111,7 @@ def update(
     ('count ~ 1', 'nbinom2')
     """
     from mixwell.formula import update as changed_formula  # noqa: PLC0415
-    from mixwell.models import fit  # noqa: PLC0415  (models builds on this module)
+    from mixwell.models import glm, glmer  # noqa: PLC0415  (models builds on this module)
 
     changed = m.formula if formula is None else changed_formula(m.formula, formula)
     arguments = {**m.arguments, "control": m.control, **changes}
@@ -114,7 +119,12 @@ def update(
         arguments |= {name: None for name in ("link", "variance") if name not in changes}
     table = arguments.pop("data")
     response = arguments.pop("response", None)
-    fitted: GeneralizedModel = fit(changed, table if data is None else data, **arguments)
+    # Each door has an argument that makes no sense at the other: refused there if it is asked for.
+    door, idle = (glmer, {"variance": None}) if changed.random else (glm, {"nagq": 1})
+    for name, value in idle.items():
+        if name not in changes or changes[name] == value:
+            arguments.pop(name, None)
+    fitted: GeneralizedModel = door(changed, table if data is None else data, **arguments)
     # A response that came by refit() stays, unless there are new data or another response was asked for.
     if response is None or data is not None or fitted.design.response != m.design.response:
         return fitted

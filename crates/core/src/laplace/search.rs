@@ -272,19 +272,24 @@ impl Laplace {
             if optimum.held[j] {
                 return Ok((0..m).map(|i| if i == j { HELD } else { 0.0 }).collect());
             }
-            let h = 1e-3 * scale[j];
-            let at = |sign: f64, modes: &[f64]| -> Result<(f64, Vec<f64>, Vec<f64>), Error> {
+            let at = |move_by: f64, modes: &[f64]| -> Result<(f64, Vec<f64>, Vec<f64>), Error> {
                 let mut psi = optimum.psi.clone();
-                psi[j] = (psi[j] + sign * h).clamp(bounds[j].0, bounds[j].1);
+                psi[j] = (psi[j] + move_by).clamp(bounds[j].0, bounds[j].1);
                 let mut state = State::exact_from(modes);
                 self.evaluate(&psi, &mut state)?;
                 Ok((psi[j], self.gradient(&psi, &mut state)?.values, state.u))
             };
             let here = &optimum.state.u;
-            let (low, down, modes) = at(-1.0, here)?;
+            let h = 1e-3 * scale[j];
+            // At the edge of the range of a link one side must do, or a shorter step.
+            let down = at(-h, here).or_else(|_| at(0.0, here))?;
             // The modes move as far to the other side, nearly.
-            let opposite: Vec<f64> = here.iter().zip(&modes).map(|(u, v)| 2.0 * u - v).collect();
-            let (high, up, _) = at(1.0, &opposite)?;
+            let opposite: Vec<f64> = here.iter().zip(&down.2).map(|(u, v)| 2.0 * u - v).collect();
+            let up = at(h, &opposite).or_else(|_| at(0.0, here))?;
+            if up.0 - down.0 <= 0.0 {
+                return Ok((0..m).map(|i| if i == j { HELD } else { 0.0 }).collect());
+            }
+            let ((low, down, _), (high, up, _)) = (down, up);
             let slope = |(i, (a, b)): (usize, (&f64, &f64))| {
                 if optimum.held[i] { 0.0 } else { (a - b) / (high - low) }
             };

@@ -21,6 +21,9 @@ const FAINT: f64 = 1e-8;
 /// Steps of the generalised linear model.
 const STEPS: usize = 6;
 
+/// Halvings of the way to a point out of range.
+const HALVINGS: usize = 12;
+
 /// `w` and `eta + d1 / w - offset` of rows whose weights are kept positive.
 struct Working {
     w: Vec<f64>,
@@ -35,6 +38,7 @@ impl Laplace {
         let mut eta = eta.to_vec();
         let mut rows = Vec::new();
         let mut beta: Vec<f64> = Vec::new();
+        let inner = self.constant_beta(&eta);
         for _ in 0..if p > 0 { STEPS } else { 0 } {
             let before = self.rows_at(&eta, &aux, &mut rows);
             let before = if beta.is_empty() { f64::NEG_INFINITY } else { before };
@@ -43,6 +47,7 @@ impl Laplace {
             if found.len() < p {
                 break;
             }
+            let found = self.inside(if beta.is_empty() { &inner } else { &beta }, found, &aux);
             let next = self.table.fixed_part(&found);
             let moved = next.iter().zip(&eta).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
             if self.rows_at(&next, &aux, &mut rows) < before - 1.0 {
@@ -62,7 +67,7 @@ impl Laplace {
                 let theta = self.first_theta(&mixed, mixed.optimize(&options).ok().map(|o| o.theta))?;
                 let solution = mixed.solve(&theta, false, false)?;
                 if solution.beta.len() == p {
-                    beta = solution.beta;
+                    beta = self.inside(&beta, solution.beta, &aux);
                     (theta, solution.schur.iter().map(|v| 2.0 * v).collect())
                 } else {
                     (theta, self.gram(&working.w))
@@ -79,6 +84,32 @@ impl Laplace {
         psi.extend(beta);
         psi.extend_from_slice(gamma);
         Ok((psi, block))
+    }
+
+    /// The point nearest to `to` on the way from `from` at which all means are in range; `to` if there is none.
+    fn inside(&self, from: &[f64], to: Vec<f64>, aux: &[Vec<f64>]) -> Vec<f64> {
+        let mut rows = Vec::new();
+        let mut share = 1.0;
+        for _ in 0..HALVINGS {
+            let beta: Vec<f64> = from.iter().zip(&to).map(|(a, b)| a + share * (b - a)).collect();
+            if self.rows_at(&self.table.fixed_part(&beta), aux, &mut rows).is_finite() {
+                return beta;
+            }
+            share *= 0.5;
+        }
+        let here = self.rows_at(&self.table.fixed_part(from), aux, &mut rows);
+        if here.is_finite() { from.to_vec() } else { to }
+    }
+
+    /// beta~ of a linear predictor that is everywhere the mean of the given one, as far as X has that.
+    fn constant_beta(&self, eta: &[f64]) -> Vec<f64> {
+        let mean = self.table.sum(|i| eta[i]) / self.table.n.max(1) as f64;
+        let wave = |i: usize| if i % 2 == 0 { 1e-9 } else { -1e-9 };
+        let offset = |i: usize| self.table.offset.as_ref().map_or(0.0, |o| o[i]);
+        let y = (0..self.table.n).map(|i| mean - offset(i) + mean.abs().max(1.0) * wave(i)).collect();
+        let working = Working { w: vec![1.0; self.table.n], y };
+        let solved = self.linear(&working, &[]).and_then(|linear| linear.solve(&[], false, false));
+        solved.map_or_else(|_| vec![0.0; self.p()], |s| s.beta)
     }
 
     /// `2 X~'H^-1 X~` at a point: the Hessian of beta~ when everything else about the likelihood is taken as quadratic.
