@@ -37,8 +37,10 @@ if TYPE_CHECKING:
         power,
         power_curve,
     )
+    from mixwell.reporting.side_by_side import ModelTable, table
     from mixwell.resampling.bootstrap import Bootstrap
     from mixwell.resampling.permutation import PermutationTest
+    from mixwell.saving import load
 
 __all__ = [
     "Anova",
@@ -53,6 +55,7 @@ __all__ = [
     "MinimumEffect",
     "MixwellError",
     "MixwellWarning",
+    "ModelTable",
     "NamedVector",
     "PermutationTest",
     "Plan",
@@ -70,10 +73,12 @@ __all__ = [
     "glmer",
     "lm",
     "lmer",
+    "load",
     "minimum_effect",
     "nested",
     "power",
     "power_curve",
+    "table",
 ]
 
 # Where each public name lives: importing the package costs nothing until one of them is used.
@@ -90,6 +95,7 @@ _HOME = {
     "MinimumEffect": "planning",
     "MixwellError": "errors",
     "MixwellWarning": "errors",
+    "ModelTable": "reporting.side_by_side",
     "NamedVector": "fitted.values",
     "PermutationTest": "resampling.permutation",
     "Plan": "planning",
@@ -105,10 +111,12 @@ _HOME = {
     "glmer": "models",
     "lm": "models",
     "lmer": "models",
+    "load": "saving",
     "minimum_effect": "planning",
     "nested": "planning",
     "power": "planning",
     "power_curve": "planning",
+    "table": "reporting.side_by_side",
 }
 
 

@@ -678,6 +678,21 @@ MESSAGES |= {
         "Use betabinomial, nbinom1 or nbinom2, or an observation-level random effect: a column with a number for each row, + (1 | row).",
         {"family": "quasipoisson", "formula": "y ~ x + (1 | g)"},
     ),
+    "MW-A95": Message(
+        "tests of {simulations} simulated data sets of {rows} rows each do not fit into memory",
+        "Use at most {most} simulations, re='conditional', which need not hold them, or by= a grouping factor.",
+        {"rows": 2_000_000, "simulations": 1000, "most": 124},
+    ),
+    "MW-A96": Message(
+        "'{name}' does not cut the residuals into groups: {reason}",
+        "Use a grouping factor or another column.  {suggestion}",
+        {"name": "Subjct", "reason": "there is no such column", "available": ["Subject", "Days"]},
+    ),
+    "MW-A97": Message(
+        "residuals cannot be compared with '{name}': {reason}",
+        "Use a numeric column of the data.  {suggestion}",
+        {"name": "dys", "reason": "there is no such column", "available": ["Subject", "days"]},
+    ),
     "MW-A100": Message(
         "{what} is not defined for family {family} with link {link}",
         "{advice}",
@@ -697,6 +712,76 @@ MESSAGES |= {
         "approximation={given!r} does not go with this model of family {family} with link {link}",
         "{advice}",
         {"given": "trigamma", "family": "binomial", "link": "logit", "advice": "Leave it out, or use 'delta'."},
+    ),
+    "MW-A131": Message(
+        "this needs great-tables, and polars or pandas",
+        "pip install mixwell[tables]",
+        {},
+    ),
+    "MW-A132": Message(
+        "table() wants fitted models, got {given}",
+        "Pass them one by one: mw.table(m1, m2, names=['small', 'large']).",
+        {"given": "list"},
+    ),
+    "MW-A133": Message(
+        "{option} has {given} entries for {count} models",
+        "Give one a model.",
+        {"option": "names", "given": 2, "count": 3},
+    ),
+    "MW-A134": Message(
+        "no model has coefficients that exponentiate to ratios: links {links}",
+        "Leave exponentiate out, or say which models to exponentiate all the same: exponentiate=[True, False].",
+        {"links": ["identity"]},
+    ),
+    "MW-A135": Message(
+        "no model has a coefficient '{name}' to rename",
+        "Coefficients: {names}.  {suggestion}",
+        {"name": "days", "names": ["(Intercept)", "Days"], "suggestion": "Did you mean 'Days'?"},
+    ),
+    "MW-A136": Message(
+        "the fit cannot be saved: its {what} holds values of type {kind}",
+        "Give numbers, text, or the name of a column, and fit again.",
+        {"what": "weights", "kind": "object"},
+    ),
+    "MW-A137": Message(
+        "cannot load '{path}': {reason}",
+        "Files are written by m.save(path).",
+        {"path": "fit.mixwell", "reason": "it is not a saved fit, or is damaged"},
+    ),
+    "MW-A138": Message(
+        "'{path}' was written by a later version of mixwell ({version})",
+        "Update it: pip install --upgrade mixwell.",
+        {"path": "fit.mixwell", "version": "2.0.0"},
+    ),
+    "MW-A139": Message(
+        "the table is not the one that was fitted: its columns have another fingerprint ({rows} rows, {stored} then)",
+        "Pass the table as it was, or fit again.",
+        {"rows": 170, "stored": 180},
+    ),
+    "MW-A140": Message(
+        "the file has no data: it was saved with data=False",
+        "Pass the table: mw.load(path, data=table).",
+        {},
+    ),
+    "MW-A141": Message(
+        "the stored optimum does not belong to the stored data: the criterion is {found}, and was {stored}",
+        "The file was changed, or this version reads the formula otherwise. Fit again.",
+        {"stored": "1743.6283", "found": "1799.0"},
+    ),
+    "MW-A146": Message(
+        "there is no file '{path}'",
+        "Give the path of a table; mixwell data sleepstudy --out sleep.csv writes one to begin with.",
+        {"path": "rows.csv"},
+    ),
+    "MW-A147": Message(
+        "cannot read '{path}': {reason}",
+        "Tables are .csv, .tsv, .parquet, .arrow and .feather files; '-' is CSV from standard input.",
+        {"path": "rows.xlsx", "reason": "'.xlsx' is none of these"},
+    ),
+    "MW-A148": Message(
+        "reading '{path}' needs {packages}",
+        "Install one: pip install pyarrow.",
+        {"path": "rows.parquet", "packages": "pyarrow or polars"},
     ),
     "MW-A15": Message(
         "this fit has no REML criterion: it was fitted by ML",
@@ -905,6 +990,13 @@ MESSAGES |= {
         "cbind(successes, failures) is a response of binomial models, not of family {family}",
         "Use family='binomial' or 'betabinomial'.",
         {"family": "poisson", "text": "cbind(a, b) ~ x", "span": (0, 11)},
+    ),
+    "MW-D31": Message(
+        "the response '{response}' has shares strictly between 0 and 1 (row {row}, counted from 0: {value:g}) but no "
+        "numbers of trials",
+        "A share of 10 trials says less than one of 1000. Pass weights= with the numbers of trials, or write "
+        "cbind(successes, failures); for shares that are not of trials use family='beta' or 'quasibinomial'.",
+        {"response": "share", "value": 0.25, "row": 3, "text": "share ~ x", "span": (0, 5)},
     ),
     "MW-D27": Message(
         "two columns of the fixed part are called '{name}'",

@@ -22,7 +22,7 @@ from mixwell.design.groups import (
     refuse_confounded,
     refuse_equal_groups,
 )
-from mixwell.design.responses import read_response
+from mixwell.design.responses import read_response, refuse_constant
 from mixwell.errors import Note, error, note
 from mixwell.families import GAUSSIAN, Family
 from mixwell.formula import Expr, Formula, Name, RandomTerm, Span, label, variables
@@ -266,10 +266,11 @@ def build_design(
     encoder = Encoder(
         table.columns.__getitem__, table.n, formula.text, contrasts=contrasts, row=_row_finder(table.rows)
     )
-    response = read_response(encoder, formula, family, _row_finder(table.rows))
+    weighted = table.weights is not None
+    response = read_response(encoder, formula, family, _row_finder(table.rows), weighted=weighted)
     y = response.y
     offset_values = _offset(encoder, formula, table.offset)
-    _refuse_constant(formula, y, offset_values)
+    refuse_constant(formula, family, response, offset_values)
 
     fixed_plan = plan(
         [t.factors for t in formula.terms], intercept=formula.intercept, is_factor=encoder.is_factor
@@ -487,13 +488,6 @@ def _offset(encoder: Encoder, formula: Formula, given: Column | None) -> Floats 
         values = encoder.numeric(expr)
         total = values.copy() if total is None else total + values
     return total
-
-
-def _refuse_constant(formula: Formula, y: Floats, offset: Floats | None) -> None:
-    free = y if offset is None else y - offset
-    if free.min() == free.max() and formula.response is not None:
-        less = "" if offset is None else " - offset"
-        raise error("MW-D11", response=label(formula.response) + less, value=float(free[0]), n=len(y))
 
 
 def _random_terms(

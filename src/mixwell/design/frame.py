@@ -254,6 +254,8 @@ def _common_length(columns: Mapping[Any, Any]) -> int:
 
 def read_column(name: str, native: Any) -> Column:
     """Dispatch on the type of the column, which in a dict may differ from its neighbour's."""
+    if isinstance(native, Column):
+        return native
     if isinstance(native, np.ndarray):
         return _from_numpy(name, native)
     if _is(native, "pandas", "Series"):

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from mixwell.design.frame import Labels
     from mixwell.families import Family
 
-__all__ = ["Response", "check_range", "read_response"]
+__all__ = ["Response", "check_range", "read_response", "refuse_constant"]
 
 Floats = NDArray[np.float64]
 
@@ -67,15 +67,17 @@ _RANGES: dict[str, tuple[Callable[[Floats], Any], str, str]] = {
 }
 
 
-def read_response(encoder: Encoder, formula: Formula, family: Family, row: Callable[[int], int]) -> Response:
-    """Read the response.
+def read_response(
+    encoder: Encoder, formula: Formula, family: Family, row: Callable[[int], int], *, weighted: bool = False
+) -> Response:
+    """Read the response; `weighted` says that there are weights, which may be numbers of trials.
 
     Raises
     ------
     MixwellError
         MW-F02 without a response, MW-D09 for a kind of column that cannot be one, MW-D28 for a value out of
         range, MW-D29 for a number of categories that does not suit, MW-D30 for cbind() elsewhere than in
-        binomial models.
+        binomial models, MW-D31 for shares without numbers of trials.
     """
     from mixwell.design.columns import Factor  # noqa: PLC0415  (which imports this package)
 
@@ -119,7 +121,36 @@ def read_response(encoder: Encoder, formula: Formula, family: Family, row: Calla
             advice = "A truncated family has no zeros: add ziformula='~ 1' for a hurdle model."
             what, at_row = f"the response '{label(response)}'", row(at)
             raise error("MW-D28", what=what, expected="positive", value=0.0, row=at_row, advice=advice)
+    if family.kind == "binary" and not weighted and not family.is_quasi:
+        shares = np.flatnonzero((y > 0) & (y < 1))
+        if shares.size:
+            at = int(shares[0])
+            raise error("MW-D31", response=label(response), value=float(y[at]), row=row(at), **where)
     return Response(y)
+
+
+def refuse_constant(formula: Formula, family: Family, response: Response, offset: Floats | None) -> None:
+    """Refuse a response in which nothing is left to estimate (MW-D11).
+
+    A constant leaves no variance to estimate; of counts and shares only those at the end of their range,
+    which all estimates would have to run after, are refused.
+    """
+    assert formula.response is not None
+    y, less = response.y, ""
+    if response.trials is not None and (response.trials > 0).any():
+        y = y[response.trials > 0]
+    if offset is not None and family.kind == "real" and family.link == "identity":
+        y, less = y - offset, " - offset"
+    value = float(y[0])
+    if y.min() != y.max():
+        return
+    ends: tuple[float, ...] = (value,)
+    if family.kind == "binary":
+        ends = (0.0, 1.0)
+    elif family.kind == "count":
+        ends = (0.0, 1.0) if family.name.startswith("truncated") else (0.0,)
+    if value in ends and family.kind != "ordered":
+        raise error("MW-D11", response=label(formula.response) + less, value=value, n=len(y))
 
 
 def check_range(kind: str, what: str, y: Floats, row: Callable[[int], int]) -> None:

@@ -11,6 +11,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Literal, overload
 
@@ -18,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mixwell._core import Problem, Term
+from mixwell.diagnostics import quantile_residuals
 from mixwell.errors import MixwellError, Note, error, note
 from mixwell.fitted import predict, prediction_variance, simulate, tables
 from mixwell.fitted.values import Covariance, NamedVector, SparseMatrix, Terms, VarCorr
@@ -104,7 +106,8 @@ class FittedModel:
     `fitted()`, `resid()`, `augment()`, `predict()`, `simulate()`, `model_matrix()`. Trust: `certificate()`,
     `optimization`, `notes`. Fixed effects tested: `anova()`, `test()`. Random effects tested: `ranova()`;
     models compared: `mixwell.compare`. What it explains: `r2()`, `icc()`, `variance_partition()`, `repca()`;
-    what it depends on: `influence()`, `hatvalues()`. Resampled: `bootstrap()`,
+    what it depends on: `influence()`, `hatvalues()`; whether data look like draws from it:
+    `quantile_residuals()`. Resampled: `bootstrap()`,
     `permutation_test()`.
     Tables come in the library of the data that was fitted, at full precision.
 
@@ -441,6 +444,7 @@ class FittedModel:
     augment = tables.augment
     predict = predict.predict
     simulate = simulate.simulate
+    quantile_residuals = quantile_residuals.quantile_residuals
 
     # --- tables and trust -------------------------------------------------------------------------------
 
@@ -612,6 +616,12 @@ class FittedModel:
         if response is None or data is not None or fitted.design.response != self.design.response:
             return fitted
         return fitted.refit(response if fitted.design.rows is not None else response[: fitted.nobs])
+
+    def save(self, path: str | Path, *, data: bool = True) -> None:
+        """Write the fit to a file that `mixwell.load` reads; see `mixwell.saving.save`."""
+        from mixwell.saving import save  # noqa: PLC0415  (which builds on this module)
+
+        save(self, path, data=data)
 
     def __getstate__(self) -> dict[str, Any]:
         """Pickle plain numbers; the core's handle is made again when something needs it."""

@@ -13,7 +13,7 @@ from mixwell.design.design import LOUD
 from mixwell.errors import Note, note
 from mixwell.families import mean_of
 from mixwell.generalized.scores import auxiliary_predictors
-from mixwell.generalized.separation import separated
+from mixwell.generalized.separation import alike
 from mixwell.inference.certificate import Certificate
 from mixwell.inference.checks import Check
 from mixwell.inference.diagnosis import Boundary, boundaries, dropped_columns, say, simpler_formula, zeros_of
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from mixwell.generalized.model import GeneralizedModel
 
 
-__all__ = ["announce", "boundary", "certificate", "dropped"]
+__all__ = ["announce", "boundary", "certificate", "dropped", "extreme"]
 
 Array = NDArray[np.float64]
 
@@ -67,13 +67,18 @@ def certificate(m: GeneralizedModel) -> Certificate:
             lowest = min(lowest, least / max(float(np.trace(size)), 1e-300))
     diagonal = np.sqrt(np.maximum(np.abs(np.diag(m.hessian)), 1e-300))
     scaled = m.hessian / np.outer(diagonal, diagonal)
-    smallest = float(np.linalg.eigvalsh(scaled)[0]) if scaled.size else 1.0
+    smallest = 1.0
+    if scaled.size:
+        smallest = float(np.linalg.eigvalsh(scaled)[0]) if np.isfinite(scaled).all() else -math.inf
     steepest = float(np.max(np.abs(gradient * scale)[free], initial=0.0))
     done = [
         Check("stationarity", "outer", "gradient of F in standard errors = 0", steepest, STATIONARY),
         Check("multiplier", "outer", "dF/dSigma is positive semidefinite", max(-lowest, 0.0), MULTIPLIER),
         Check("curvature", "outer", "joint Hessian is positive", max(-smallest, 0.0), CURVATURE),
     ]
+    if m.separation is not None:
+        infinite = float(len(m.separation.infinite))
+        done.append(Check("finiteness", "outer", "every coefficient has a finite estimate", infinite, 0.0))
     if m.is_mixed:
         done.insert(0, Check("modes", "inner", "b = Sigma Z'score at the modes", _inner(m), MODES))
     simpler = simpler_formula(m.formula, [zeros_of(term, m.boundary) for term in m.design.random])
@@ -116,15 +121,12 @@ def boundary(m: GeneralizedModel) -> tuple[Boundary, ...]:
 
 def announce(m: GeneralizedModel) -> GeneralizedModel:
     """Warn about what would mislead if it went unsaid, and return the fit."""
-    said = [each for each in m.notes if each.code in (*LOUD, "MW-C02")]
+    said = [each for each in m.notes if each.code in (*LOUD, "MW-C02", "MW-W13", "MW-W16")]
     certificate = m.certificate()
-    if not certificate.passed:
+    if not certificate.passed and certificate.failed != ("finiteness",):  # which MW-W13 says
         said.append(note("MW-C01", reason=f"{certificate.failed[0]} failed"))
     if not certificate.passed and _at_the_edge(m):
         said.append(note("MW-W32", family=m.family.name, link=m.family.link))
-    named = separated(m)
-    if named:
-        said.append(note("MW-W13", columns=named))
     say(said)
     return m
 
@@ -133,11 +135,17 @@ def _at_the_edge(m: GeneralizedModel) -> bool:
     """Whether a mean is next to where its family ends, which only some links reach."""
     if m.family.link not in ("identity", "log") or m.family.kind in ("real", "ordered"):
         return False
-    mu = mean_of(m.family.link, np.asarray(m.core["eta"]))
+    with np.errstate(over="ignore"):  # of searches that got nowhere
+        mu = mean_of(m.family.link, np.asarray(m.core["eta"]))
     nearest = float(mu.min()) if m.family.link == "identity" else math.inf
     if m.family.kind in ("binary", "share"):
         nearest = min(nearest, float((1.0 - mu).min()))
     return nearest < EDGE * float(mu.max())
+
+
+def extreme(m: GeneralizedModel) -> list[Note]:
+    """Say what has no finite estimate, and where groups are all alike."""
+    return [*([] if m.separation is None else [m.separation.note()]), *alike(m)]
 
 
 def dropped(m: GeneralizedModel) -> list[Note]:

@@ -64,7 +64,7 @@ def fit_design(
     try:
         found = _searched(model, predictors, design, family, (control.max_evaluations, nagq))
     except MixwellError as refusal:
-        if refusal.code == "MW-N02" and family.link in LIMITED:
+        if refusal.code == "MW-N02" and family.link in LIMITED and family.kind != "real":
             raise error("MW-A89", family=family.name, link=family.link) from None
         raise
     return announce(

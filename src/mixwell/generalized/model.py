@@ -6,11 +6,13 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mixwell.diagnostics import overdispersion, quantile_residuals
 from mixwell.errors import Note, note
 from mixwell.families import Family
 from mixwell.fitted.values import Covariance, NamedVector, Terms, VarCorr
@@ -27,6 +29,7 @@ from mixwell.generalized import (
     refit,
     residuals,
     robust,
+    separation,
     simulate,
     tables,
 )
@@ -46,6 +49,9 @@ __all__ = ["GeneralizedModel"]
 
 Array = NDArray[np.float64]
 
+UNKNOWN = 1e30  # variance of a coefficient that the likelihood does not depend on where the search ended
+DEPENDENT = 1e-15  # eigenvalues of a scaled information below this are rounding
+
 
 @dataclass(frozen=True, eq=False, repr=False)
 class GeneralizedModel:
@@ -55,9 +61,11 @@ class GeneralizedModel:
     `dispersion`, `zi_fixef`, `disp_fixef`, `thresholds`. Likelihood: `loglik`, `aic`, `aicc`, `bic`;
     `deviance`, `null_deviance`, `pearson_chi2`. Rows: `fitted()`, `resid()`, `augment()`, `predict()`,
     `hatvalues()`. Tests: `test()`, `anova()`, `confint()`, `profile()`, `bootstrap()`. Tables: `summary()`,
-    `tidy()`, `glance()`. Trust: `certificate()`. What it explains: `r2()`, `icc()`, `variance_partition()`,
-    `repca()`. The log-likelihood holds all constants, so that AIC compares families; without random effects
-    it is exact, otherwise the Laplace approximation, or quadrature. Quasi-families have none: it is NaN.
+    `tidy()`, `glance()`. Trust: `certificate()`, `separation`. What it explains: `r2()`, `icc()`,
+    `variance_partition()`, `repca()`. Whether data look like draws from it: `quantile_residuals()`,
+    `overdispersion()`. The log-likelihood holds all constants, so that AIC compares families; without random
+    effects it is exact, otherwise the Laplace approximation, or quadrature. Quasi-families have none: it is
+    NaN.
 
     Examples
     --------
@@ -128,6 +136,8 @@ class GeneralizedModel:
         """Joint covariance of (theta of standardised columns, beta, gamma) from the Hessian of -2 loglik."""
         inner = 2.0 * inverse_information(self.hessian)
         t, p = self.theta.size, len(self._names)
+        flat = t + np.flatnonzero(np.diag(self.hessian)[t:] <= 0.0)  # no variance is zero but on a boundary
+        inner[flat, flat] = UNKNOWN
         change = np.eye(len(inner))
         change[t : t + p, t : t + p] = self.basis
         return change @ inner @ change.T
@@ -173,7 +183,12 @@ class GeneralizedModel:
     def _classical_inner(self) -> Array:
         information = residuals.working_weights(self)
         X = self.model_matrix() @ self.basis
-        return np.asarray(self.pearson_dispersion * np.linalg.inv(X.T @ (information[:, None] * X)))
+        product = X.T @ (information[:, None] * X)
+        # Rows at infinity, of separated data, have no information left.
+        scale = np.maximum(np.sqrt(np.diag(product)), UNKNOWN**-0.5)
+        values, vectors = np.linalg.eigh(product / np.outer(scale, scale))
+        inverse = (vectors / np.maximum(values, DEPENDENT)) @ vectors.T
+        return np.asarray(self.pearson_dispersion * inverse / np.outer(scale, scale))
 
     @cached_property
     def se(self) -> NamedVector:
@@ -311,6 +326,8 @@ class GeneralizedModel:
     mode_slopes = cached_property(prediction_rows.mode_slopes)
     predict = predict.predict
     simulate = simulate.simulate
+    quantile_residuals = quantile_residuals.quantile_residuals
+    overdispersion = overdispersion.overdispersion
 
     # --- tests ------------------------------------------------------------------------------------------
 
@@ -364,6 +381,7 @@ class GeneralizedModel:
     def notes(self) -> tuple[Note, ...]:
         """Remarks worth reading."""
         notes = [*self.design.notes, *certificate.dropped(self), *self.remarks, *limits(self)]
+        notes += certificate.extreme(self)
         return (*notes, *(note(each.code, **each.fields) for each in self.boundary))
 
     r2 = description.r2
@@ -381,7 +399,14 @@ class GeneralizedModel:
     __repr__ = tables.summary
     _repr_html_ = tables.summary_html
     boundary = cached_property(certificate.boundary)
+    separation = cached_property(separation.separation)
     certificate = certificate.certificate
+
+    def save(self, path: str | Path, *, data: bool = True) -> None:
+        """Write the fit to a file that `mixwell.load` reads; see `mixwell.saving.save`."""
+        from mixwell.saving import save  # noqa: PLC0415  (which builds on this module)
+
+        save(self, path, data=data)
 
     def __getstate__(self) -> dict[str, Any]:
         """Pickle plain numbers; the core's handle is made again when something needs it."""

@@ -102,8 +102,10 @@ def inverse_information(information: Array) -> Array:
 
     The matrix is scaled to a unit diagonal first. A parameter without any information (a variance that is
     zero, seen along lambda) or a direction that leaves the covariance as it is has variance zero: that is the
-    model on its boundary.
+    model on its boundary. NaN throughout if the information is not finite.
     """
+    if not np.isfinite(information).all():
+        return np.full_like(information, np.nan)
     diagonal = np.diag(information)
     used = np.flatnonzero(diagonal > 0)
     out = np.zeros_like(information)

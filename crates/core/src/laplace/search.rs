@@ -25,6 +25,9 @@ const QUIET: f64 = 1e-11;
 const NEARLY_ZERO: f64 = 1e-3;
 const SAME: f64 = 1e-9;
 
+/// Up to so many rows a singular fit is tried from more than one other start.
+const FEW_ROWS: usize = 10_000;
+
 /// Second derivative that stands for a parameter held at its limit: it does not move.
 const HELD: f64 = 1e12;
 
@@ -85,11 +88,47 @@ impl Laplace {
         max_evaluations: usize,
     ) -> Result<LaplaceOptimum, Error> {
         let (psi, block) = self.start(&self.table.sort(eta), gamma)?;
+        let mut first = self.from_here(psi.clone(), &block, max_evaluations)?;
+        if first.converged && self.is_singular(&first.psi) {
+            // There may be a better optimum inside: look from larger variances, too. With many rows that is rare.
+            let starts: &[f64] = if self.table.n <= FEW_ROWS { &[1.0, 4.0] } else { &[1.0] };
+            for sd in starts {
+                let mut other = psi.clone();
+                let terms = &self.problem.cross.terms;
+                let large = terms.iter().flat_map(|t| t.structure.start(&vec![*sd; t.structure.k]));
+                other.iter_mut().zip(large).for_each(|(own, v)| *own = v);
+                let Ok(mut second) = self.from_here(other, &block, max_evaluations) else { continue };
+                second.evaluations += first.evaluations;
+                second.inner += first.inner;
+                if second.converged && second.criterion < first.criterion - SAME {
+                    first = second;
+                } else {
+                    (first.evaluations, first.inner) = (second.evaluations, second.inner);
+                }
+            }
+        }
+        Ok(first)
+    }
+
+    fn from_here(
+        &self,
+        psi: Vec<f64>,
+        block: &[f64],
+        max_evaluations: usize,
+    ) -> Result<LaplaceOptimum, Error> {
         let mut state = State::default();
         let f = self.evaluate(&psi, &mut state)?;
         let g = self.gradient(&psi, &mut state)?;
-        let b = self.assumed(&psi, &g, &block, &state)?;
+        let b = self.assumed(&psi, &g, block, &state)?;
         self.descend(Point { psi, f, g, state }, b, max_evaluations)
+    }
+
+    /// Whether the covariance of some term has a direction without variance.
+    fn is_singular(&self, psi: &[f64]) -> bool {
+        self.problem.split(&psi[..self.n_theta()]).any(|(term, own)| {
+            let (lambda, k) = (term.structure.lambda(own), term.structure.k);
+            (0..k).any(|i| lambda[i + i * k] == 0.0)
+        })
     }
 
     /// The Hessian as far as it is known: theta and beta from the linearised model, gamma from differences.
@@ -172,18 +211,25 @@ impl Laplace {
                 converged = promised < STALLED;
                 break;
             };
+            // Without derivatives there is no way on: the last point that had them is what was reached.
+            let Ok(next) = self.gradient(&next_psi, &mut next_state) else { break };
+            if next.values.iter().any(|v| !v.is_finite()) {
+                break;
+            }
             quiet = if (f - value).abs() <= QUIET * f.abs() { quiet + 1 } else { 0 };
             std::mem::swap(&mut state, &mut next_state);
-            let next = self.gradient(&next_psi, &mut state)?;
             let curvature = update(&mut b, &psi, &next_psi, &g.values, &next.values);
             (psi, g, f) = (next_psi, next, value);
             let surprising = !(TRUSTED.0..TRUSTED.1).contains(&curvature);
             if surprising && refreshed < REFRESHES && promised > WORTH {
                 refreshed += 1;
                 evaluations += self.n_gamma;
-                let block = self.beta_block(&psi, &state)?;
-                b = self.assumed(&psi, &g, &block, &state)?;
-                positive(&mut b, m);
+                let again =
+                    self.beta_block(&psi, &state).and_then(|block| self.assumed(&psi, &g, &block, &state));
+                if let Ok(hessian) = again {
+                    b = hessian;
+                    positive(&mut b, m);
+                }
             }
             if quiet >= 3 && promised < STALLED {
                 promised = free_step(&b, &g.values, &held(&bounds, &psi, &g.values)).1;
@@ -282,12 +328,13 @@ impl Laplace {
             let here = &optimum.state.u;
             let h = 1e-3 * scale[j];
             // At the edge of the range of a link one side must do, or a shorter step.
-            let down = at(-h, here).or_else(|_| at(0.0, here))?;
+            let unknown = || (0..m).map(|i| if i == j { HELD } else { 0.0 }).collect::<Vec<f64>>();
+            let Ok(down) = at(-h, here).or_else(|_| at(0.0, here)) else { return Ok(unknown()) };
             // The modes move as far to the other side, nearly.
             let opposite: Vec<f64> = here.iter().zip(&down.2).map(|(u, v)| 2.0 * u - v).collect();
-            let up = at(h, &opposite).or_else(|_| at(0.0, here))?;
-            if up.0 - down.0 <= 0.0 {
-                return Ok((0..m).map(|i| if i == j { HELD } else { 0.0 }).collect());
+            let Ok(up) = at(h, &opposite).or_else(|_| at(0.0, here)) else { return Ok(unknown()) };
+            if up.0 - down.0 <= 0.0 || !up.1.iter().chain(&down.1).all(|v| v.is_finite()) {
+                return Ok(unknown());
             }
             let ((low, down, _), (high, up, _)) = (down, up);
             let slope = |(i, (a, b)): (usize, (&f64, &f64))| {

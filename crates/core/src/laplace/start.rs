@@ -43,7 +43,8 @@ impl Laplace {
             let before = self.rows_at(&eta, &aux, &mut rows);
             let before = if beta.is_empty() { f64::NEG_INFINITY } else { before };
             let Ok(linear) = self.linear(&self.working(&eta, &rows), &[]) else { break };
-            let found = linear.solve(&[], false, false)?.beta;
+            let Ok(solution) = linear.solve(&[], false, false) else { break };
+            let found = solution.beta;
             if found.len() < p {
                 break;
             }
@@ -61,11 +62,14 @@ impl Laplace {
         beta.resize(p, 0.0);
         self.rows_at(&eta, &aux, &mut rows);
         let working = self.working(&eta, &rows);
-        let (theta, block) = match self.linearized(&working) {
-            Ok(mixed) => {
-                let options = Options { reml: false, start: None, max_evaluations: 30 };
-                let theta = self.first_theta(&mixed, mixed.optimize(&options).ok().map(|o| o.theta))?;
-                let solution = mixed.solve(&theta, false, false)?;
+        let mixed = self.linearized(&working).and_then(|mixed| {
+            let options = Options { reml: false, start: None, max_evaluations: 30 };
+            let theta = self.first_theta(&mixed, mixed.optimize(&options).ok().map(|o| o.theta))?;
+            let solution = mixed.solve(&theta, false, false)?;
+            Ok((theta, solution))
+        });
+        let (theta, block) = match mixed {
+            Ok((theta, solution)) => {
                 if solution.beta.len() == p {
                     beta = self.inside(&beta, solution.beta, &aux);
                     (theta, solution.schur.iter().map(|v| 2.0 * v).collect())
