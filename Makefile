@@ -29,6 +29,7 @@ build: $(VENV)/.built
 bench: $(VENV)/.test
 	$(BIN)/python bench/run.py
 	$(BIN)/python bench/inference.py
+	$(BIN)/python bench/generalised.py
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
