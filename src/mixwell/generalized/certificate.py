@@ -30,6 +30,7 @@ STATIONARY = 1e-4  # gradient of -2 loglik, in standard errors
 MULTIPLIER = 1e-5  # negative eigenvalue of dF/dSigma, relative to its scale
 EDGE = 1e-3  # of the largest mean: so close to the end of its range is at it
 MODES = 1e-5  # residual of the modes, in their conditional standard deviations
+LEVEL = 1e-6  # second derivative in an auxiliary parameter (a logarithm, a logit) that is none
 CURVATURE = 1e-6  # smallest eigenvalue of the joint Hessian in scaled parameters
 
 
@@ -65,8 +66,12 @@ def certificate(m: GeneralizedModel) -> Certificate:
             cone = slope if structure == "us" else np.diag(np.diag(slope))
             least = float(np.linalg.eigvalsh(0.5 * (cone + cone.T))[0])
             lowest = min(lowest, least / max(float(np.trace(size)), 1e-300))
-    diagonal = np.sqrt(np.maximum(np.abs(np.diag(m.hessian)), 1e-300))
-    scaled = m.hessian / np.outer(diagonal, diagonal)
+    # An auxiliary parameter on its way to a limit has no curvature but rounding: a note names it (MW-W31).
+    curved = np.ones(len(m.hessian), dtype=bool)
+    curved[len(curved) - m.gamma.size :] = np.abs(np.diag(m.hessian)[len(curved) - m.gamma.size :]) > LEVEL
+    inner = m.hessian[np.ix_(curved, curved)]
+    diagonal = np.sqrt(np.maximum(np.abs(np.diag(inner)), 1e-300))
+    scaled = inner / np.outer(diagonal, diagonal)
     smallest = 1.0
     if scaled.size:
         smallest = float(np.linalg.eigvalsh(scaled)[0]) if np.isfinite(scaled).all() else -math.inf
