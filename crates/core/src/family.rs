@@ -31,6 +31,9 @@ const CHUNK: usize = 4096;
 /// Up to this count `Gamma(y + s) / Gamma(s)` is a product.
 const FEW: f64 = 40.0;
 
+/// More terms than that a Tweedie sum does not need; where its peak is out of reach it is not defined.
+const MOST_TERMS: usize = 2000;
+
 /// From here on Stirling's series is exact to rounding.
 const STIRLING: f64 = 60.0;
 
@@ -486,11 +489,16 @@ impl Family {
         let mut sum = S::constant(1.0);
         for side in [-stride, stride] {
             let mut j = peak + side;
+            let mut terms = 0;
             while j >= 1.0 {
                 let difference = term(j) - top;
                 sum = sum + difference.exp();
-                if difference.value() < -42.0 || difference.value().is_nan() {
+                if difference.value() < -42.0 {
                     break;
+                }
+                terms += 1;
+                if terms > MOST_TERMS || difference.value().is_nan() {
+                    return S::constant(f64::NAN);
                 }
                 j += side;
             }

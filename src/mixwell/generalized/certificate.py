@@ -68,7 +68,8 @@ def certificate(m: GeneralizedModel) -> Certificate:
             lowest = min(lowest, least / max(float(np.trace(size)), 1e-300))
     # An auxiliary parameter on its way to a limit has no curvature but rounding: a note names it (MW-W31).
     curved = np.ones(len(m.hessian), dtype=bool)
-    curved[len(curved) - m.gamma.size :] = np.abs(np.diag(m.hessian)[len(curved) - m.gamma.size :]) > LEVEL
+    own = slice(len(curved) - m.gamma.size, None)
+    curved[own] = ~(np.abs(np.diag(m.hessian)[own]) <= LEVEL)  # NaN is not flat
     inner = m.hessian[np.ix_(curved, curved)]
     diagonal = np.sqrt(np.maximum(np.abs(np.diag(inner)), 1e-300))
     scaled = inner / np.outer(diagonal, diagonal)

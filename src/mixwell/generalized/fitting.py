@@ -15,6 +15,7 @@ from mixwell.generalized.certificate import announce
 from mixwell.generalized.model import GeneralizedModel
 from mixwell.generalized.predictors import Predictors, kept_names, laplace_of, predictors_of
 from mixwell.generalized.priors import Prior, penalized
+from mixwell.generalized.restart import off_saddle, restarted
 
 if TYPE_CHECKING:
     from mixwell._core import Laplace
@@ -104,13 +105,40 @@ def _searched(
     start = family.start(design.y, np.ones(design.n) if design.weights is None else design.weights)
     if nagq == 0:
         return _fast(model, start, predictors.start, max_evaluations)
-    fit = model.optimize(start, predictors.start, max_evaluations)
-    core = model.describe(fit)
-    hessian = model.hessian(fit, np.asarray(core["scale"]))
+    core, hessian = _best(model, design, start, predictors.start, max_evaluations)
     nodes, remarks = quadrature.choose(model, core, design, nagq)
     if nodes > 1:
         core, hessian = quadrature.integrated(model, core, hessian, nodes)
     return _Found(core, hessian, nodes, remarks)
+
+
+def _best(
+    model: Laplace, design: Design, eta: Array, gamma: Array, max_evaluations: int
+) -> tuple[dict[str, Any], Array]:
+    """Search; where that gets nowhere, once more from a constant."""
+    first: tuple[dict[str, Any], Array] | None = None
+    failure: MixwellError | None = None
+    try:
+        fit = model.optimize(eta, gamma, max_evaluations)
+        core = model.describe(fit)
+        first = core, model.hessian(fit, np.asarray(core["scale"]))
+    except MixwellError as refusal:
+        failure = refusal
+    if first is not None and first[0]["converged"]:
+        return off_saddle(model, design, *first, max_evaluations)
+    second = restarted(model, design, eta, gamma, max_evaluations)
+    if second is not None and (first is None or _lost(first[0], second[0])):
+        return second
+    if first is None:
+        assert failure is not None
+        raise failure
+    return first
+
+
+def _lost(first: dict[str, Any], second: dict[str, Any]) -> bool:
+    """Whether a search that did not converge is worse than one that did, or was far from any optimum."""
+    steep = np.abs(np.asarray(first["gradient"]) * np.asarray(first["scale"])).max(initial=0.0) > 1.0
+    return bool(steep) or second["criterion"] < first["criterion"] + 1e-6
 
 
 def _fast(model: Laplace, eta: Array, gamma: Array, max_evaluations: int) -> _Found:

@@ -88,7 +88,7 @@ impl Laplace {
         max_evaluations: usize,
     ) -> Result<LaplaceOptimum, Error> {
         let (psi, block) = self.start(&self.table.sort(eta), gamma)?;
-        let mut first = self.from_here(psi.clone(), &block, max_evaluations)?;
+        let mut first = self.begin_at(psi.clone(), &block, max_evaluations)?;
         if first.converged && self.is_singular(&first.psi) {
             // There may be a better optimum inside: look from larger variances, too. With many rows that is rare.
             let starts: &[f64] = if self.table.n <= FEW_ROWS { &[1.0, 4.0] } else { &[1.0] };
@@ -97,7 +97,7 @@ impl Laplace {
                 let terms = &self.problem.cross.terms;
                 let large = terms.iter().flat_map(|t| t.structure.start(&vec![*sd; t.structure.k]));
                 other.iter_mut().zip(large).for_each(|(own, v)| *own = v);
-                let Ok(mut second) = self.from_here(other, &block, max_evaluations) else { continue };
+                let Ok(mut second) = self.begin_at(other, &block, max_evaluations) else { continue };
                 second.evaluations += first.evaluations;
                 second.inner += first.inner;
                 if second.converged && second.criterion < first.criterion - SAME {
@@ -110,7 +110,7 @@ impl Laplace {
         Ok(first)
     }
 
-    fn from_here(
+    fn begin_at(
         &self,
         psi: Vec<f64>,
         block: &[f64],

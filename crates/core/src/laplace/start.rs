@@ -108,7 +108,7 @@ impl Laplace {
     /// beta~ of a linear predictor that is everywhere the mean of the given one, as far as X has that.
     fn constant_beta(&self, eta: &[f64]) -> Vec<f64> {
         let mean = self.table.sum(|i| eta[i]) / self.table.n.max(1) as f64;
-        let wave = |i: usize| if i % 2 == 0 { 1e-9 } else { -1e-9 };
+        let wave = |i: usize| if i.is_multiple_of(2) { 1e-9 } else { -1e-9 };
         let offset = |i: usize| self.table.offset.as_ref().map_or(0.0, |o| o[i]);
         let y = (0..self.table.n).map(|i| mean - offset(i) + mean.abs().max(1.0) * wave(i)).collect();
         let working = Working { w: vec![1.0; self.table.n], y };
