@@ -79,7 +79,7 @@ def test_an_optimum_at_the_edge_is_said() -> None:
 
 
 def test_structured_covariances_end_at_their_limits() -> None:
-    """Of two effects cs() is the unstructured model in other parameters, with a correlation that has limits."""
+    """Of two effects cs() is the unstructured model in other parameters; its correlation has limits."""
     ended = 0
     for seed in range(8):
         rng = np.random.default_rng(seed)

@@ -26,18 +26,9 @@ if TYPE_CHECKING:
     from mixwell.inference.linear_tests import HypothesisTest
     from mixwell.models import fit, glm, glmer, lm, lmer
     from mixwell.options import Control
-    from mixwell.planning import (
-        MinimumEffect,
-        Plan,
-        Power,
-        PowerCurve,
-        crossed,
-        minimum_effect,
-        nested,
-        power,
-        power_curve,
-    )
-    from mixwell.reporting.side_by_side import ModelTable, table
+    from mixwell.planning.curve import MinimumEffect, PowerCurve, minimum_effect, power_curve
+    from mixwell.planning.plan import Plan, crossed, nested
+    from mixwell.planning.power import Power, power
     from mixwell.resampling.bootstrap import Bootstrap
     from mixwell.resampling.permutation import PermutationTest
     from mixwell.saving import load
@@ -55,7 +46,6 @@ __all__ = [
     "MinimumEffect",
     "MixwellError",
     "MixwellWarning",
-    "ModelTable",
     "NamedVector",
     "PermutationTest",
     "Plan",
@@ -78,7 +68,6 @@ __all__ = [
     "nested",
     "power",
     "power_curve",
-    "table",
 ]
 
 # Where each public name lives: importing the package costs nothing until one of them is used.
@@ -95,7 +84,6 @@ _HOME = {
     "MinimumEffect": "planning",
     "MixwellError": "errors",
     "MixwellWarning": "errors",
-    "ModelTable": "reporting.side_by_side",
     "NamedVector": "fitted.values",
     "PermutationTest": "resampling.permutation",
     "Plan": "planning",
@@ -116,7 +104,6 @@ _HOME = {
     "nested": "planning",
     "power": "planning",
     "power_curve": "planning",
-    "table": "reporting.side_by_side",
 }
 
 

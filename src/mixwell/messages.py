@@ -711,32 +711,12 @@ MESSAGES |= {
     "MW-A102": Message(
         "approximation={given!r} does not go with this model of family {family} with link {link}",
         "{advice}",
-        {"given": "trigamma", "family": "binomial", "link": "logit", "advice": "Leave it out, or use 'delta'."},
-    ),
-    "MW-A131": Message(
-        "this needs great-tables, and polars or pandas",
-        "pip install mixwell[tables]",
-        {},
-    ),
-    "MW-A132": Message(
-        "table() wants fitted models, got {given}",
-        "Pass them one by one: mw.table(m1, m2, names=['small', 'large']).",
-        {"given": "list"},
-    ),
-    "MW-A133": Message(
-        "{option} has {given} entries for {count} models",
-        "Give one a model.",
-        {"option": "names", "given": 2, "count": 3},
-    ),
-    "MW-A134": Message(
-        "no model has coefficients that exponentiate to ratios: links {links}",
-        "Leave exponentiate out, or say which models to exponentiate all the same: exponentiate=[True, False].",
-        {"links": ["identity"]},
-    ),
-    "MW-A135": Message(
-        "no model has a coefficient '{name}' to rename",
-        "Coefficients: {names}.  {suggestion}",
-        {"name": "days", "names": ["(Intercept)", "Days"], "suggestion": "Did you mean 'Days'?"},
+        {
+            "given": "trigamma",
+            "family": "binomial",
+            "link": "logit",
+            "advice": "Leave it out, or use 'delta'.",
+        },
     ),
     "MW-A136": Message(
         "the fit cannot be saved: its {what} holds values of type {kind}",
@@ -1171,7 +1151,14 @@ MESSAGES |= {
         "are all at one end ({levels})",
         "How far such levels are from the others is hardly in the data, and the Laplace approximation is poor there. "
         "Compare nagq=25, or use prior=mw.Prior(sd=2.0).",
-        {"name": "(Intercept)", "group": "g", "sd": "58.4", "count": 18, "n_levels": 20, "levels": ["a", "b"]},
+        {
+            "name": "(Intercept)",
+            "group": "g",
+            "sd": "58.4",
+            "count": 18,
+            "n_levels": 20,
+            "levels": ["a", "b"],
+        },
     ),
     "MW-W14": Message(
         "the Laplace approximation: {said}",
