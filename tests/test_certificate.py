@@ -310,3 +310,17 @@ def test_condition_number(seed: int, weighted: bool) -> None:
     expected = max(singular[0], 1) / min(singular[-1], 1)
     assert_allclose(condition, expected, rtol=1e-6)
     assert set(names) <= {"a", "b", "c", "1"}
+
+
+@pytest.mark.parametrize("method", ["REML", "ML"])
+def test_nothing_left_between_groups_is_no_correlation(method: str) -> None:
+    """Every group has the same line exactly: the covariance is zero, up to rounding that has a shape."""
+    rng = np.random.default_rng(1)
+    g, x, y = np.repeat(np.arange(10), 6), rng.normal(size=60), rng.normal(size=60)
+    for k in range(10):
+        X = np.column_stack([np.ones(6), x[g == k]])
+        y[g == k] -= X @ np.linalg.lstsq(X, y[g == k], rcond=None)[0]
+    m = mw.lmer("y ~ x + (x | g)", {"y": 1.0 + 2.0 * x + y, "x": x, "g": g.astype(str)}, method=method)
+    assert [each.code for each in m.notes] == ["MW-C04"]
+    assert m.certificate().proved_boundary
+    assert "0 of 2 dimensions" in repr(m.repca())

@@ -262,3 +262,13 @@ def test_selection_keeps_the_order_asked_for() -> None:
     assert list(m.confint(["sigma", "x"])["term"]) == ["sigma", "x"]
     assert list(m.confint("fixed")["term"]) == ["(Intercept)", "x"]
     assert list(m.confint("random")["term"])[-1] == "sigma"
+
+
+def test_a_profile_on_one_degree_of_freedom_ends() -> None:
+    """Far out sigma underflows; the likelihood there is zero."""
+    m = mw.lm("y ~ x", {"x": [1.0, 2.0, 3.0], "y": [1.0, 2.5, 3.1]})
+    found = m.profile("sigma").confint()
+    r2 = float(m.sigma) ** 2  # on one degree of freedom
+    for limit in (found["lower"][0], found["upper"][0]):
+        rise = 3.0 * np.log(limit**2 / (r2 / 3.0)) + r2 / limit**2 - 3.0
+        assert rise == pytest.approx(3.841458820694124, rel=1e-6)

@@ -79,8 +79,8 @@ def certificate(m: GeneralizedModel) -> Certificate:
     steepest = float(np.max(np.abs(gradient * scale)[free], initial=0.0))
     done = [
         Check("stationarity", "outer", "gradient of F in standard errors = 0", steepest, STATIONARY),
-        Check("multiplier", "outer", "dF/dSigma is positive semidefinite", max(-lowest, 0.0), MULTIPLIER),
-        Check("curvature", "outer", "joint Hessian is positive", max(-smallest, 0.0), CURVATURE),
+        Check("multiplier", "outer", "dF/dSigma is positive semidefinite", max(0.0, -lowest), MULTIPLIER),
+        Check("curvature", "outer", "joint Hessian is positive", max(0.0, -smallest), CURVATURE),
     ]
     if m.separation is not None:
         infinite = float(len(m.separation.infinite))

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +21,7 @@ from mixwell.inference.diagnosis import Boundary, simpler_formula, zeros_of
 if TYPE_CHECKING:
     from mixwell.fitted.result import FittedModel
 
-__all__ = ["Certificate", "certify"]
+__all__ = ["Certificate", "Curvature", "certify", "curvature"]
 
 Array = NDArray[np.float64]
 
@@ -129,8 +129,30 @@ def certify(m: FittedModel) -> Certificate:
     return Certificate(tuple(done), m.boundary, simpler, bool(m.optimum.converged), to_table)
 
 
-def _second_order(m: FittedModel) -> list[Check]:
-    """Check limits and curvature, with the exact Hessian while that is cheap."""
+class Curvature(NamedTuple):
+    """Derivatives of the criterion at the end of the search.
+
+    Attributes
+    ----------
+    gradient, hessian
+        In theta, shapes (T,) and (T, T).
+    unit
+        Steps of theta of one unit of information, shape (T,); zero where there is none.
+    side
+        -1 where theta sits at its lower limit, +1 at its upper one, else 0.
+    exact
+        Whether the Hessian is differenced from the gradient, or the average information.
+    """
+
+    gradient: Array
+    hessian: Array
+    unit: Array
+    side: Array
+    exact: bool
+
+
+def curvature(m: FittedModel) -> Curvature:
+    """Return the derivatives, with the exact Hessian while that is cheap."""
     terms, theta = m.design.random, m.theta
     gradient, hessian = m.optimization.gradient, m.optimization.hessian
     side = checks.at_limits(theta, terms)
@@ -144,7 +166,13 @@ def _second_order(m: FittedModel) -> list[Check]:
         free = (side == 0) & ~flat
         gradient_at = partial(m.problem.gradient, reml=m.is_reml)
         hessian = checks.differenced(gradient_at, theta, np.minimum(1e-4 * unit, room), free)
+    return Curvature(gradient, hessian, unit, side, exact)
+
+
+def _second_order(m: FittedModel) -> list[Check]:
+    """Check limits and curvature."""
+    at = curvature(m)
     return [
-        *checks.check_limits(gradient, unit, side),
-        checks.check_curvature(hessian, unit, side, exact=exact),
+        *checks.check_limits(at.gradient, at.unit, at.side),
+        checks.check_curvature(at.hessian, at.unit, at.side, exact=at.exact),
     ]

@@ -344,7 +344,7 @@ def check_cone(cone: Sequence[Cone], terms: Sequence[RandomDesign]) -> list[Chec
     multiplier = min((_lowest(each, term) for each, term in zip(cone, terms, strict=True)), default=0.0)
     return [
         Check("stationarity", "outer", "G lambda = 0", stationarity, STATIONARY),
-        Check("multiplier", "outer", "G is positive semidefinite", max(-multiplier, 0.0), MULTIPLIER),
+        Check("multiplier", "outer", "G is positive semidefinite", max(0.0, -multiplier), MULTIPLIER),
     ]
 
 
@@ -396,7 +396,7 @@ def check_curvature(hessian: Array, unit: Array, side: Array, *, exact: bool) ->
     lowest = float(np.linalg.eigvalsh(scaled)[0]) if free.size else 0.0
     kind = "Hessian" if exact else "average information"
     statement = f"{kind}: smallest eigenvalue {lowest:.2g} >= 0"
-    return Check("curvature", "outer", statement, max(-lowest, 0.0), CURVATURE)
+    return Check("curvature", "outer", statement, max(0.0, -lowest), CURVATURE)
 
 
 def differenced(gradient: Callable[[Array], Array], theta: Array, steps: Array, free: Array) -> Array:

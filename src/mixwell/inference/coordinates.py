@@ -8,6 +8,7 @@ Cholesky factor, so that holding them means holding one number.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from itertools import combinations
 from typing import TYPE_CHECKING, Any, Protocol
@@ -322,6 +323,8 @@ class Coordinates:
         2 sigma^2 W^-1 = 2 (V - Z Sigma Z').
         """
         theta, sigma = self.theta(x)
+        if not 0.0 < sigma * sigma < math.inf:
+            return math.inf, np.zeros(len(x)), np.eye(len(x))
         core_first, core_second = problem.directions(theta)
         directions: list[tuple[int, Array]] = []
         second: list[tuple[int, int, int, Array]] = []

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from mixwell.errors import error
 from mixwell.fitted.text import Block, cells, html, text
 from mixwell.fitted.values import NamedVector
-from mixwell.inference.diagnosis import SINGULAR, SINGULAR_RHO
+from mixwell.inference.diagnosis import rank_of
 from mixwell.options import checked
 
 if TYPE_CHECKING:
@@ -378,7 +378,7 @@ def repca(m: FittedModel) -> RePCA:
       2 of 2 dimensions supported by the data.
     """
     _refuse_without_groups(m, "repca()")
-    ranks = [_rank(m, t) for t in range(len(m.design.random))]
+    ranks = [rank_of(m.optimum.cone[t], m.design.random[t]) for t in range(len(m.design.random))]
     return RePCA(principal(m.design.random, m.lambdas, ranks), m.design.frame.native_like)
 
 
@@ -403,9 +403,3 @@ def principal(
         loadings = loadings * np.where(largest < 0, -1.0, 1.0)
         out.append(PrincipalComponents(group, names, sd, loadings, sum(ranks[t] for t in at)))
     return tuple(out)
-
-
-def _rank(m: FittedModel, t: int) -> int:
-    values = np.linalg.svd(np.asarray(m.optimum.cone[t]["lambda"]), compute_uv=False)
-    limit = SINGULAR_RHO if m.design.random[t].structure in ("cs", "ar1") else SINGULAR
-    return int(np.sum(values > limit * values[0])) if values[0] > 0 else 0

@@ -29,6 +29,7 @@ __all__ = [
     "boundaries",
     "conditioning",
     "denounce",
+    "rank_of",
     "say",
     "simpler_formula",
     "zeros_of",
@@ -40,6 +41,7 @@ ILL_CONDITIONED = 1e3  # condition number of the standardised columns of X that 
 _INVOLVED = 1e-6  # share of a dropped column that a kept one must explain to be named
 _CHUNK = 65_536  # rows per pass
 SINGULAR = 1e-8  # singular values of lambda, relative to the largest, that count as zero
+NOTHING = 1e-12  # those that count as zero whatever the largest is: rounding, relative to sigma
 SINGULAR_RHO = 1e-3  # the same where the boundary is a correlation, which is only ever approached
 
 
@@ -79,12 +81,17 @@ def boundaries(design: Design, cone: Sequence[Cone], lambdas: Sequence[Array]) -
     found = []
     for term, each, factor in zip(design.random, cone, lambdas, strict=True):
         k = len(term.names)
-        values = np.linalg.svd(np.asarray(each["lambda"]), compute_uv=False)
-        limit = SINGULAR_RHO if term.structure in ("cs", "ar1") else SINGULAR
-        rank = int(np.sum(values > limit * values[0])) if values[0] > 0 else 0
+        rank = rank_of(each, term)
         if rank < k:
             found.append(_boundary(term, factor, rank, design.formula))
     return tuple(found)
+
+
+def rank_of(cone: Cone, term: RandomDesign) -> int:
+    """Rank of the covariance of a term, of its standardised columns."""
+    values = np.linalg.svd(np.asarray(cone["lambda"]), compute_uv=False)
+    limit = SINGULAR_RHO if term.structure in ("cs", "ar1") else SINGULAR
+    return int(np.sum(values > max(limit * values[0], NOTHING)))
 
 
 def _boundary(term: RandomDesign, factor: Array, rank: int, formula: Formula) -> Boundary:
