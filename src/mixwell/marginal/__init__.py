@@ -1,0 +1,1 @@
+"""Marginal effects: means, contrasts, slopes, predictions and comparisons, and what is said about them."""
