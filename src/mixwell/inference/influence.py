@@ -31,6 +31,7 @@ from mixwell.resampling.progress import progress as progress_line
 if TYPE_CHECKING:
     from mixwell._core import Fits
     from mixwell.fitted.result import FittedModel
+    from mixwell.plots.canvas import Plot
 
 __all__ = ["Influence", "RowMeasures", "hatvalues", "influence"]
 
@@ -149,6 +150,20 @@ class Influence:
         for name, values, all_rows in zip(self.names, self.parameters.T, self.estimates, strict=True):
             columns[f"change_{name}"] = values - all_rows
         return self.model.design.frame.native_like(columns | {"converged": self.converged})
+
+    def plot(self, **options: Any) -> Plot:
+        """Draw one measure; options as of `m.plot.influence`: measure, label, ax.
+
+        Examples
+        --------
+        >>> import mixwell as mw
+        >>> m = mw.lmer("Yield ~ 1 + (1 | Batch)", mw.data.load("dyestuff", "dict"))
+        >>> m.influence("Batch").plot(label=1).data["unit"]
+        ['A', 'B', 'C', 'D', 'E', 'F']
+        """
+        from mixwell.plots.influence import draw_influence  # noqa: PLC0415 - matplotlib is optional
+
+        return draw_influence(self, **options)
 
     def _blocks(self) -> list[Block]:
         what = "rows" if self.group is None else f"levels of {self.group}"

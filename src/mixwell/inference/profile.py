@@ -25,6 +25,7 @@ from mixwell.options import checked
 if TYPE_CHECKING:
     from mixwell._core import Problem
     from mixwell.fitted.result import FittedModel
+    from mixwell.plots.canvas import Plot
 
 __all__ = ["Curve", "Point", "Profile", "Scale", "Solve", "profile", "wanted_parameters"]
 
@@ -245,6 +246,34 @@ class Profile:
         names = ("profiled", first, second, "zeta")
         columns = zip(names, zip(*rows, strict=True), strict=True)
         return self.to_table({name: list(column) for name, column in columns})
+
+    def plot(self, **options: Any) -> Plot:
+        """Draw zeta against each parameter; options as of `m.plot.profile`: levels, absolute, ax.
+
+        Examples
+        --------
+        >>> import mixwell as mw
+        >>> m = mw.lmer("Yield ~ 1 + (1 | Batch)", mw.data.load("dyestuff", "dict"))
+        >>> m.profile("sigma").plot(levels=[0.95]).axes.get_xlabel()
+        'sigma'
+        """
+        from mixwell.plots.profile import draw_profile  # noqa: PLC0415 - matplotlib is optional
+
+        return draw_profile(self, **options)
+
+    def plot_pairs(self, **options: Any) -> Plot:
+        """Draw traces and contours of all pairs; options as of `m.plot.profile_pairs`: levels, ax.
+
+        Examples
+        --------
+        >>> import mixwell as mw
+        >>> m = mw.lmer("Yield ~ 1 + (1 | Batch)", mw.data.load("dyestuff", "dict"))
+        >>> m.profile("random").plot_pairs(levels=[0.9]).axes.size
+        4
+        """
+        from mixwell.plots.profile import draw_pairs  # noqa: PLC0415 - matplotlib is optional
+
+        return draw_pairs(self, **options)
 
     def _blocks(self) -> list[Block]:
         limits = [curve.interval() for curve in self.curves]

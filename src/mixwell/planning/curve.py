@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from mixwell.fitted.result import FittedModel
     from mixwell.inference.wald import Ddf
     from mixwell.planning.experiments import Kind
+    from mixwell.plots.canvas import Plot
 
 __all__ = ["MinimumEffect", "PowerCurve", "minimum_effect", "power_curve"]
 
@@ -74,6 +75,22 @@ class PowerCurve:
                 ):
                     columns[name].append(float(value))
         return self.points[0].model.design.frame.native_like(columns)
+
+    def plot(self, **options: Any) -> Plot:
+        """Draw power against numbers of units; options: target (power, a line), ax.
+
+        Examples
+        --------
+        >>> import mixwell as mw
+        >>> plan = mw.crossed(subject=10, within={"cond": ["a", "b"]}, repeats=5)
+        >>> effects, sd, over = {"condb": 0.3}, {"subject": 1.0}, {"subject": [10, 40]}
+        >>> curve = mw.power_curve("y ~ cond + (1 | subject)", plan, effects, sd, over=over, n_sim=0)
+        >>> curve.plot(target=0.9).axes.get_ylabel()
+        'Power'
+        """
+        from mixwell.plots.power import power_curve  # noqa: PLC0415 - matplotlib is optional
+
+        return power_curve(self, **options)
 
     def _blocks(self) -> list[Block]:
         names = list(self.sizes[0])
