@@ -23,6 +23,7 @@ from mixwell.resampling.progress import progress as show_progress
 if TYPE_CHECKING:
     from mixwell.fitted.result import FittedModel
     from mixwell.generalized.model import GeneralizedModel
+    from mixwell.plots.canvas import Plot
 
 __all__ = ["Bootstrap", "bootstrap", "said_of_clusters", "said_of_shared"]
 
@@ -92,6 +93,12 @@ class Bootstrap:
     def bias(self) -> NamedVector:
         """Means of the replicates less the estimates."""
         return NamedVector(self.names, self._over(lambda own: own.mean()) - self.estimate.values)
+
+    def to_arviz(self) -> Any:
+        """Return the replicates for ArviZ: see `mixwell.bridges.arviz.to_arviz`."""
+        from mixwell.bridges.arviz import to_arviz  # noqa: PLC0415
+
+        return to_arviz(self)
 
     def _over(self, of: Callable[[Array], Any]) -> Array:
         columns = (column[np.isfinite(column)] for column in self.values.T)
@@ -173,6 +180,20 @@ class Bootstrap:
                 "upper": upper,
             }
         )
+
+    def plot(self, **options: Any) -> Plot:
+        """Draw the replicates; options as of `m.plot.bootstrap`: parameters, level, interval, ax.
+
+        Examples
+        --------
+        >>> import mixwell as mw
+        >>> m = mw.lmer("Yield ~ 1 + (1 | Batch)", mw.data.load("dyestuff", "dict"))
+        >>> int(m.bootstrap(50, seed=1).plot(parameters="sigma").data["count"].sum())
+        50
+        """
+        from mixwell.plots.bootstrap import draw_bootstrap  # noqa: PLC0415 - matplotlib is optional
+
+        return draw_bootstrap(self, **options)
 
     def _blocks(self) -> list[Block]:
         columns = [self.estimate.values, self.bias.values, self.se.values, *self.limits()]

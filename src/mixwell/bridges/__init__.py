@@ -1,0 +1,1 @@
+"""Ways to other packages, which are imported only when they are asked for."""
