@@ -11,10 +11,11 @@ SOURCES := Cargo.toml Cargo.lock pyproject.toml $(shell find crates src -name '*
 demo: $(VENV)/.built
 	@$(BIN)/python -m mixwell.demo
 
-test: $(VENV)/.test
+test: $(VENV)/.test $(VENV)/.bridges
 	cargo test --workspace --release --quiet
 	$(BIN)/python -m pytest -n 2 tests
 	$(BIN)/python -m pytest --doctest-modules --pyargs mixwell
+	$(VENV)/bridges/bin/python -m pytest tests/test_marginaleffects.py
 
 lint: $(VENV)/.lint
 	cargo fmt --check
@@ -22,6 +23,7 @@ lint: $(VENV)/.lint
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/python -m mypy.stubtest mixwell._core --ignore-disjoint-bases
 
 build: $(VENV)/.built
 
@@ -42,6 +44,14 @@ $(VENV)/.built: $(BIN)/python $(SOURCES)
 
 $(VENV)/.test: $(VENV)/.built pyproject.toml
 	$(BIN)/pip install --quiet --disable-pip-version-check --group test
+	@touch $@
+
+# marginaleffects 0.6 does not work with polars 2, so it has an environment of its own on top of the other one.
+$(VENV)/.bridges: $(VENV)/.test
+	$(PYTHON) -m venv $(VENV)/bridges
+	$(BIN)/python -c "import sysconfig; print(sysconfig.get_path('purelib'))" \
+	  > $$($(VENV)/bridges/bin/python -c "import sysconfig; print(sysconfig.get_path('purelib'))")/mixwell.pth
+	$(VENV)/bridges/bin/pip install --quiet --disable-pip-version-check "marginaleffects>=0.6" "polars>=1.26,<2"
 	@touch $@
 
 $(VENV)/.lint: $(VENV)/.test

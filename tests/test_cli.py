@@ -127,6 +127,18 @@ def test_help_teaches(capsys: Any, command: list[str]) -> None:
         assert f"mixwell {command[0]}" in out
 
 
+def test_emmeans_prints_means_then_contrasts(folder: Path, capsys: Any) -> None:
+    arguments = ("emmeans", SLEEP, str(folder / "sleep.csv"), "--specs", "Days", "--at", "Days", "0", "5")
+    m = mw.fit(SLEEP, mw.data.load("sleepstudy", "dict"))
+    means = m.emmeans("Days", at={"Days": [0, 5]})
+    code, out, err = run(capsys, *arguments, "--contrast", "pairwise", "--adjust", "holm")
+    assert (code, err) == (0, "")
+    assert out == f"{means}\n\n{means.contrast('pairwise', adjust='holm')}\n"
+    _, out, _ = run(capsys, *arguments, "--adjust", "bonferroni", "--ddf", "kenward-roger")
+    wanted = m.emmeans("Days", at={"Days": [0, 5]}, adjust="bonferroni", ddf="kenward-roger")
+    assert out == f"{wanted}\n"
+
+
 def test_compare(folder: Path, capsys: Any) -> None:
     code, out, _ = run(capsys, "compare", "Reaction ~ Days + (1 | Subject)", SLEEP, str(folder / "sleep.csv"))
     assert code == 0

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from mixwell.planning.curve import MinimumEffect, PowerCurve, minimum_effect, power_curve
     from mixwell.planning.plan import Plan, crossed, nested
     from mixwell.planning.power import Power, power
+    from mixwell.reporting.side_by_side import ModelTable, table
     from mixwell.resampling.bootstrap import Bootstrap
     from mixwell.resampling.permutation import PermutationTest
     from mixwell.saving import load
@@ -46,6 +47,7 @@ __all__ = [
     "MinimumEffect",
     "MixwellError",
     "MixwellWarning",
+    "ModelTable",
     "NamedVector",
     "PermutationTest",
     "Plan",
@@ -68,6 +70,7 @@ __all__ = [
     "nested",
     "power",
     "power_curve",
+    "table",
 ]
 
 # Where each public name lives: importing the package costs nothing until one of them is used.
@@ -84,6 +87,7 @@ _HOME = {
     "MinimumEffect": "planning",
     "MixwellError": "errors",
     "MixwellWarning": "errors",
+    "ModelTable": "reporting.side_by_side",
     "NamedVector": "fitted.values",
     "PermutationTest": "resampling.permutation",
     "Plan": "planning",
@@ -104,6 +108,7 @@ _HOME = {
     "nested": "planning",
     "power": "planning",
     "power_curve": "planning",
+    "table": "reporting.side_by_side",
 }
 
 

@@ -1,7 +1,7 @@
 """The compiled core: cross-products, criterion, search, solution. Arrays are float64 unless said so."""
 
 from collections.abc import Sequence
-from typing import Any, TypedDict
+from typing import Any, Self, TypedDict, final, type_check_only
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,6 +9,20 @@ from numpy.typing import NDArray
 _Floats = NDArray[np.float64]
 _Columns = Sequence[_Floats | None]
 
+__all__ = [
+    "Batch",
+    "Laplace",
+    "LaplaceFit",
+    "Optimum",
+    "Problem",
+    "Solution",
+    "Term",
+    "family_rows",
+    "fit_subsets",
+    "version",
+]
+
+@type_check_only
 class Step(TypedDict):
     """One evaluation of the search."""
 
@@ -20,48 +34,77 @@ class Step(TypedDict):
     accepted: bool
     kind: str
 
-# `lambda` is a keyword, hence the functional form. G and lambda are (k, k), of the standardised columns.
-Cone = TypedDict(
-    "Cone", {"G": _Floats, "lambda": _Floats, "stationarity": float, "min_eigenvalue": float, "scale": float}
-)
+_Lambda = TypedDict("_Lambda", {"lambda": _Floats})  # a keyword, hence the functional form
 
+@type_check_only
+class Cone(_Lambda):
+    """Certificate of a term; G and lambda are (k, k), of the standardised columns."""
+
+    G: _Floats
+    stationarity: float
+    min_eigenvalue: float
+    scale: float
+
+@final
 class Term:
     """A random-effects term: codes int32 (n,), k columns (None: all ones), and a covariance structure."""
 
-    def __init__(
-        self, codes: NDArray[np.int32], n_levels: int, columns: _Columns, structure: str, homogeneous: bool
-    ) -> None: ...
+    def __new__(
+        cls, codes: NDArray[np.int32], n_levels: int, columns: _Columns, structure: str, homogeneous: bool
+    ) -> Self: ...
 
+@final
 class Optimum:
     """Where the search ended; theta (T,) of the columns as written, criterion with all constants."""
 
-    theta: _Floats
-    criterion: float
-    promised: float
-    evaluations: int
-    converged: bool
-    cone: list[Cone]
-    trace: list[Step]
+    @property
+    def theta(self) -> _Floats: ...
+    @property
+    def criterion(self) -> float: ...
+    @property
+    def promised(self) -> float: ...
+    @property
+    def evaluations(self) -> int: ...
+    @property
+    def converged(self) -> bool: ...
+    @property
+    def cone(self) -> list[Cone]: ...
+    @property
+    def trace(self) -> list[Step]: ...
 
+@final
 class Solution:
     """What follows from theta.
 
     Per term: b (J, k), lambdas (k, k); when full also condvar_unscaled (J, k, k) and b_x (J, k, p).
     """
 
-    beta: _Floats
-    vcov_unscaled: _Floats
-    schur: _Floats
-    schur_y: _Floats
-    r2: float
-    sigma2: float
-    logdet_m: float
-    logdet_x: float
-    b: list[_Floats]
-    lambdas: list[_Floats]
-    condvar_unscaled: list[_Floats]
-    b_x: list[_Floats]
+    @property
+    def beta(self) -> _Floats: ...
+    @property
+    def vcov_unscaled(self) -> _Floats: ...
+    @property
+    def schur(self) -> _Floats: ...
+    @property
+    def schur_y(self) -> _Floats: ...
+    @property
+    def r2(self) -> float: ...
+    @property
+    def sigma2(self) -> float: ...
+    @property
+    def logdet_m(self) -> float: ...
+    @property
+    def logdet_x(self) -> float: ...
+    @property
+    def b(self) -> list[_Floats]: ...
+    @property
+    def lambdas(self) -> list[_Floats]: ...
+    @property
+    def condvar_unscaled(self) -> list[_Floats]: ...
+    @property
+    def b_x(self) -> list[_Floats]: ...
 
+@type_check_only
 class Moments(TypedDict):
     """Along directions V_i; zpz and scores by term (k, k), quadratic (T, T).
 
@@ -77,21 +120,29 @@ class Moments(TypedDict):
     xhx: _Floats
     phi: _Floats
 
+@final
 class Problem:
     """The cross-products of a design: all that the criterion needs of the rows."""
 
-    n: int
-    p: int
-    q: int
-    n_theta: int
-    kept: list[int]
-    dropped: list[int]
-    blocks: dict[str, int | bool]
-    basis: _Floats
-
-    def __init__(
-        self, y: _Floats, columns: _Columns, terms: Sequence[Term], weights: _Floats | None
-    ) -> None: ...
+    @property
+    def n(self) -> int: ...
+    @property
+    def p(self) -> int: ...
+    @property
+    def q(self) -> int: ...
+    @property
+    def n_theta(self) -> int: ...
+    @property
+    def kept(self) -> list[int]: ...
+    @property
+    def dropped(self) -> list[int]: ...
+    @property
+    def blocks(self) -> dict[str, int | bool]: ...
+    @property
+    def basis(self) -> _Floats: ...
+    def __new__(
+        cls, y: _Floats, columns: _Columns, terms: Sequence[Term], weights: _Floats | None
+    ) -> Self: ...
     def criterion(self, theta: _Floats, reml: bool) -> float: ...
     def gradient(self, theta: _Floats, reml: bool) -> _Floats: ...
     def derivatives(self, theta: _Floats, reml: bool) -> tuple[_Floats, _Floats]: ...
@@ -109,6 +160,7 @@ class Problem:
         self, theta: _Floats, directions: Sequence[tuple[int, _Floats]], reml: bool, full: bool, largest: int
     ) -> tuple[_Floats, _Floats] | None: ...
 
+@type_check_only
 class Fits(TypedDict, total=False):
     """Many fits: one row of each array a fit, NaN where there is none.
 
@@ -126,20 +178,26 @@ class Fits(TypedDict, total=False):
     singular: NDArray[np.bool_]
     vcov: _Floats
 
+@final
 class LaplaceFit:
     """Where a search ended."""
 
 _Aux = tuple[list[tuple[int, _Floats | None]], _Floats | None]
 
+@final
 class Laplace:
-    """A generalised linear mixed model; aux are (columns as (gamma, values), known part)."""
+    """A generalised linear mixed model; aux are (columns as (gamma, values), known part), bounds (m, 2)."""
 
-    n_theta: int
-    kept: list[int]
-    basis: _Floats
-
-    def __init__(
-        self,
+    @property
+    def n_theta(self) -> int: ...
+    @property
+    def kept(self) -> list[int]: ...
+    @property
+    def bounds(self) -> _Floats: ...
+    @property
+    def basis(self) -> _Floats: ...
+    def __new__(
+        cls,
         family: tuple[str, str, str],
         y: _Floats,
         columns: _Columns,
@@ -147,7 +205,7 @@ class Laplace:
         weights: _Floats | None,
         offset: _Floats | None,
         aux: Sequence[_Aux],
-    ) -> None: ...
+    ) -> Self: ...
     def penalized(
         self, precision: _Floats, covariance: Sequence[tuple[float, _Floats] | None]
     ) -> Laplace: ...
@@ -174,12 +232,13 @@ def family_rows(
     aux: Sequence[_Floats],
 ) -> _Floats: ...
 
+@final
 class Batch:
     """A design ready for many responses, which are fitted side by side in native threads."""
 
-    def __init__(
-        self, y: _Floats, columns: _Columns, terms: Sequence[Term], weights: _Floats | None
-    ) -> None: ...
+    def __new__(
+        cls, y: _Floats, columns: _Columns, terms: Sequence[Term], weights: _Floats | None
+    ) -> Self: ...
     def fit(
         self,
         responses: _Floats,

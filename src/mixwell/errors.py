@@ -169,4 +169,6 @@ def warn(code: str, /, *, stacklevel: int = 3, **fields: object) -> None:
 def note(code: str, /, **fields: object) -> Note:
     """Return the note with this code: message and hint on one line."""
     message, hint, _ = _parts(code, fields)
-    return Note(code, f"{message} {hint}".strip())
+    # Two sentences on one line need a full stop between them.
+    between = " " if message.endswith((".", "!", "?", ":")) else ". "
+    return Note(code, f"{message}{between}{hint}" if hint else message)

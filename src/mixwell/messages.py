@@ -718,6 +718,85 @@ MESSAGES |= {
             "advice": "Leave it out, or use 'delta'.",
         },
     ),
+    "MW-A126": Message(
+        "plots need matplotlib, which is not installed",
+        "Install it: pip install mixwell[plots].",
+        {},
+    ),
+    "MW-A127": Message(
+        "{plot} cannot be drawn: {reason}",
+        "{advice}",
+        {
+            "plot": "shrinkage",
+            "reason": "the model has no random effects",
+            "advice": "Fit one with a term like (1 | group).",
+        },
+    ),
+    "MW-A128": Message(
+        "{plot} has no {what} '{name}'",
+        "It has {available}.  {suggestion}",
+        {"plot": "fitted", "what": "column", "name": "days", "available": ["Days", "Subject"]},
+    ),
+    "MW-A129": Message(
+        "profile_pairs draws two to {most} parameters, not {count}",
+        "Name them, for example parameters=['sigma', ...] or parameters='random'. There are: {available}.",
+        {"count": 1, "most": 8, "available": ["(Intercept)", "sigma"]},
+    ),
+    "MW-A131": Message(
+        "this needs great-tables, and polars or pandas",
+        "Install them: pip install mixwell[tables] polars.",
+        {},
+    ),
+    "MW-A132": Message(
+        "table() wants fitted models, got {given}",
+        "Pass them one by one: mw.table(m1, m2, names=['small', 'large']).",
+        {"given": "list"},
+    ),
+    "MW-A133": Message(
+        "{option} has {given} entries for {count} models",
+        "Give one a model.",
+        {"option": "names", "given": 2, "count": 3},
+    ),
+    "MW-A134": Message(
+        "no model has coefficients that exponentiate to ratios: links {links}",
+        "Leave exponentiate out, or say which models to exponentiate all the same: exponentiate=[True, False].",
+        {"links": ["identity"]},
+    ),
+    "MW-A135": Message(
+        "no model has a coefficient '{name}' to rename",
+        "Coefficients: {names}.  {suggestion}",
+        {"name": "days", "names": ["(Intercept)", "Days"], "suggestion": "Did you mean 'Days'?"},
+    ),
+    "MW-A113": Message(
+        "the contrast {name!r} has {given} coefficients for {count} means",
+        "Give one for each of {means}.",
+        {"name": "a against the rest", "given": 2, "count": 3, "means": ["a", "b", "c"]},
+    ),
+    "MW-A114": Message(
+        "there is no mean {given!r} to compare with",
+        "Means: {available}.  {suggestion}",
+        {"given": "d", "available": ["a", "b", "c"]},
+    ),
+    "MW-A115": Message(
+        "'{name}' is no variable of the fixed effects",
+        "Variables: {available}.  {suggestion}",
+        {"name": "recpie", "available": ["recipe", "temperature"]},
+    ),
+    "MW-A116": Message(
+        "marginal means of an ordinal model are on the latent scale",
+        "Leave type='response' out; m.predict(type='probs') has probabilities of categories.",
+        {},
+    ),
+    "MW-A117": Message(
+        "Tukey's method is for all pairs of means, not for {what}",
+        "adjust='sidak' and 'mvt' are for any family.",
+        {"what": "'eff'"},
+    ),
+    "MW-A118": Message(
+        "means of {response} cannot be transformed back",
+        "Known are log, log2, log10, log1p and sqrt of a column in a linear model. Leave type='response' out.",
+        {"response": "exp(y)"},
+    ),
     "MW-A136": Message(
         "the fit cannot be saved: its {what} holds values of type {kind}",
         "Give numbers, text, or the name of a column, and fit again.",
@@ -772,6 +851,55 @@ MESSAGES |= {
         "there is no grouping factor '{name}'",
         "Grouping factors: {available}.  {suggestion}",
         {"name": "subject", "available": ["Subject", "Item"]},
+    ),
+}
+
+# --- A119 to A125: slopes, predictions, comparisons, explore() ---
+MESSAGES |= {
+    "MW-A119": Message(
+        "{option} names '{name}', which is not there",
+        "Variables: {available}.  {suggestion}",
+        {"option": "at", "name": "days", "available": ["Days", "Subject"]},
+    ),
+    "MW-A120": Message(
+        "'{variable}' has no level '{name}'",
+        "Levels: {available}.  {suggestion}",
+        {"variable": "dose", "name": "hgih", "available": ["low", "high"]},
+    ),
+    "MW-A121": Message(
+        "a grid has no values of '{name}', which is no variable of the fixed effects",
+        "Give them in at=, or pass a table.",
+        {"name": "Subject"},
+    ),
+    "MW-A122": Message(
+        "a hypothesis about {count} estimates needs a text, a word, or a matrix with {count} columns, got shape {given}",
+        'For example "b1 = b2" or "pairwise".',
+        {"count": 3, "given": "(2, 2)"},
+    ),
+    "MW-A123": Message(
+        "'{variable}' cannot change by {given}",
+        "Changes: {others}, or {allowed}.",
+        {
+            "variable": "x",
+            "given": "'pairwise'",
+            "others": "a number, (from, to)",
+            "allowed": ["'sd'", "'iqr'"],
+        },
+    ),
+    "MW-A124": Message(
+        "there is nothing to compute: {what}",
+        "Slopes and elasticities are of numbers, comparisons of factors and numbers.",
+        {"what": "no 'eyex' of the factor 'f'"},
+    ),
+    "MW-A125": Message(
+        "the question cannot be read: {reason}",
+        "{advice}",
+        {
+            "reason": "'mean' or 'observed' is expected here, not '5'",
+            "advice": "@mean is the default.",
+            "text": "Drug ~ @5",
+            "span": (8, 9),
+        },
     ),
 }
 
@@ -1130,6 +1258,12 @@ MESSAGES |= {
         "Report that the data say nothing about it, or fit a simpler random-effects term.",
         {"name": "cor_Days.(Intercept)|Subject"},
     ),
+    "MW-W22": Message(
+        "{estimator} was fitted without groups: the model has no random effects",
+        "Pass fit(X, y, groups=...), or use a formula that names them; scikit-learn's cross-validation passes groups "
+        "on only with metadata routing. random=None says that no groups are meant.",
+        {"estimator": "MixedRegressor"},
+    ),
     "MW-W11": Message(
         "the model is for the probability of {response} = '{level}' (and not '{other}')",
         "",
@@ -1294,5 +1428,88 @@ MESSAGES |= {
         "{n} observations cannot estimate {p} coefficients and a residual variance",
         "Leave out terms, or use more rows.",
         {"n": 5, "p": 6},
+    ),
+}
+
+# --- A156 to A162: scikit-learn ---
+MESSAGES |= {
+    "MW-A155": Message(
+        "there is no window to show a plot in (matplotlib's backend is {backend})",
+        "Write it to a file with plot.save(path); a notebook shows a plot that ends a cell.",
+        {"backend": "agg"},
+    ),
+    "MW-A156": Message(
+        "mixwell.sklearn needs scikit-learn 1.6 or later",
+        "Install it: pip install mixwell[sklearn].",
+        {},
+    ),
+    "MW-A157": Message(
+        "the response must be one column here, got '{formula}'",
+        "Transform it before, or put the estimator into sklearn.compose.TransformedTargetRegressor.",
+        {"formula": "log(y) ~ 1 + x + (1 | g)"},
+    ),
+    "MW-A158": Message(
+        "{option}= cannot be used",
+        "{advice}",
+        {"option": "groups", "advice": "The formula names them: put them into X."},
+    ),
+    "MW-A159": Message(
+        "random= names '{name}', which is no column of X",
+        "Columns: {available}.  {suggestion}",
+        {"name": "days", "available": ["Days", "Age"]},
+    ),
+    "MW-A160": Message(
+        "Only binary classification is supported. The type of the target is {kind}",
+        "For ordered categories use mixwell.glmer(family='cumulative').",
+        {"kind": "multiclass"},
+    ),
+    "MW-A161": Message(
+        "a classifier needs two classes in the rows with a weight, got: {classes}",
+        "",
+        {"classes": ["'yes'"]},
+    ),
+    "MW-A163": Message(
+        "this needs the package {package}, which is not installed",
+        "Install it: pip install {package}.",
+        {"package": "arviz"},
+    ),
+    "MW-A164": Message(
+        "means of the family {family} are not the inverse link alone, which is what the adapter passes on",
+        "Use m.predictions(), m.comparisons() and m.slopes(), or m.to_marginaleffects(type='link').",
+        {"family": "zero-inflated poisson (log)"},
+    ),
+    "MW-A166": Message(
+        "marginaleffects {own} does not work with polars {polars}",
+        "Install an earlier polars beside it (pip install 'polars<2'), or use m.slopes() and m.comparisons().",
+        {"own": "0.6.0", "polars": "2.1.0"},
+    ),
+    "MW-A165": Message(
+        "none of the {n} replicates has a fit",
+        "Look at .failed, and at the certificate of the model that was resampled.",
+        {"n": 100},
+    ),
+    "MW-A162": Message(
+        "{estimator} requires y to be passed, but the target y is None",
+        "Pass y, or put the column '{column}' into X.",
+        {"estimator": "MixedRegressor", "column": "Reaction"},
+    ),
+}
+
+# --- A151 to A153: the report ---
+MESSAGES |= {
+    "MW-A151": Message(
+        "the report cannot be written: there is no directory '{directory}'",
+        "Make it first, or give another path.",
+        {"path": "results/fit.html", "directory": "results"},
+    ),
+    "MW-A152": Message(
+        "the report cannot be written to '{path}': {reason}",
+        "Give the path of a file that may be written.",
+        {"path": "fit.html", "reason": "Permission denied"},
+    ),
+    "MW-A153": Message(
+        "the report is an HTML file, got the path '{path}'",
+        "Let it end in .html; a browser prints it to PDF.",
+        {"path": "fit.pdf"},
     ),
 }

@@ -95,7 +95,7 @@ def _fit(options: argparse.Namespace) -> int:
 
         _write(options.json, json.dumps(as_json(m), indent=1, allow_nan=False) + "\n")
     if options.report:
-        m.report(options.report)
+        m.report(options.report, ddf=ddf)
     return FINE if m.certificate().passed else NOT_CERTIFIED
 
 
@@ -113,12 +113,22 @@ def _emmeans(options: argparse.Namespace) -> int:
     from mixwell.cli.reading import read  # noqa: PLC0415
 
     m = _fitted(options, options.formula, read(options.data))
-    means = m.emmeans(options.specs, by=options.by or None, type=options.type)
+    at = {name: [_number(value) for value in values] for name, *values in options.at}
+    wanted = {"by": options.by, "at": at or None, "weights": options.weights_of_means, "ddf": options.ddf}
+    adjust = {} if options.contrast or options.adjust is None else {"adjust": options.adjust}
+    means = m.emmeans(options.specs, type=options.type, **wanted, **adjust)
     print(means)
     if options.contrast:
         print()
         print(means.contrast(options.contrast, adjust=options.adjust))
     return FINE if m.certificate().passed else NOT_CERTIFIED
+
+
+def _number(text: str) -> float | str:
+    try:
+        return float(text)
+    except ValueError:
+        return text
 
 
 def _power(options: argparse.Namespace) -> int:
@@ -218,9 +228,29 @@ formulas:  (1 | g)  an intercept for each level of g;  (x | g)  and a slope;  (1
     means.add_argument("data", help="a file, as for fit")
     means.add_argument("--specs", nargs="+", required=True, metavar="FACTOR", help="means of these factors")
     means.add_argument("--by", nargs="+", metavar="FACTOR", help="separately for these")
+    means.add_argument(
+        "--at",
+        nargs="+",
+        action="append",
+        default=[],
+        metavar=("NAME", "VALUE"),
+        help="values of a variable, for example --at Days 0 5; numbers are otherwise at their mean",
+    )
+    means.add_argument(
+        "--over",
+        dest="weights_of_means",
+        default="equal",
+        choices=("equal", "proportional", "cells"),
+        help="weights of the levels that are averaged over",
+    )
+    means.add_argument("--ddf", help="degrees of freedom: satterthwaite, kenward-roger, residual, normal")
     means.add_argument("--type", default="link", choices=("link", "response"), help="scale of the means")
     means.add_argument("--contrast", metavar="METHOD", help="pairwise, trt.vs.ctrl, consec, poly, eff, ...")
-    means.add_argument("--adjust", metavar="METHOD", help="tukey, sidak, holm, bonferroni, mvt, none")
+    means.add_argument(
+        "--adjust",
+        metavar="METHOD",
+        help="of the contrasts, else of the means: tukey, mvt, sidak, holm, bonferroni, none",
+    )
     _model_options(means)
 
     power = _command(

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mixwell._core import Problem, Term
+from mixwell.bridges import marginaleffects
 from mixwell.diagnostics import quantile_residuals
 from mixwell.errors import MixwellError, Note, error, note
 from mixwell.fitted import predict, prediction_variance, simulate, tables
@@ -34,8 +35,10 @@ from mixwell.inference.diagnosis import (
     denounce,
     dropped_columns,
 )
+from mixwell.marginal import comparisons, emmeans, explore, predictions, slopes
 from mixwell.options import Control, Method, checked, choice
 from mixwell.planning.power import model_power
+from mixwell.reporting import equation, html, sentences
 from mixwell.resampling import bootstrap, permutation
 
 if TYPE_CHECKING:
@@ -43,6 +46,7 @@ if TYPE_CHECKING:
     from mixwell.design import Design
     from mixwell.formula import Formula
     from mixwell.inference.wald import Approximation
+    from mixwell.plots.index import Plots
 
 __all__ = ["FittedModel", "Optimization", "cross_products"]
 
@@ -105,10 +109,11 @@ class FittedModel:
     `sigma`. Likelihood: `loglik`, `deviance`, `reml_criterion`, `aic`, `aicc`, `bic`, `criterion()`. Rows:
     `fitted()`, `resid()`, `augment()`, `predict()`, `simulate()`, `model_matrix()`. Trust: `certificate()`,
     `optimization`, `notes`. Fixed effects tested: `anova()`, `test()`. Random effects tested: `ranova()`;
-    models compared: `mixwell.compare`. What it explains: `r2()`, `icc()`, `variance_partition()`, `repca()`;
+    models compared: `mixwell.compare`. For others to read: `equation()`, `report_text()`, `report()`,
+    `mixwell.table`. What it explains: `r2()`, `icc()`, `variance_partition()`, `repca()`;
     what it depends on: `influence()`, `hatvalues()`; whether data look like draws from it:
     `quantile_residuals()`. Resampled: `bootstrap()`,
-    `permutation_test()`.
+    `permutation_test()`. Drawn: `plot`.
     Tables come in the library of the data that was fitted, at full precision.
 
     Examples
@@ -449,10 +454,23 @@ class FittedModel:
     # --- tables and trust -------------------------------------------------------------------------------
 
     tidy = tables.tidy
+    report_text = sentences.report_text
+    report = html.report
+    to_marginaleffects = marginaleffects.to_marginaleffects
+    equation = equation.equation
     glance = tables.glance
     summary = tables.summary
     __repr__ = tables.summary
     _repr_html_ = tables.summary_html
+
+    predictions = predictions.predictions
+    comparisons = comparisons.comparisons
+    emtrends = slopes.emtrends
+    joint_tests = emmeans.joint_tests
+    contrast = emmeans.contrast
+    emmeans = emmeans.emmeans
+    slopes = slopes.slopes
+    explore = explore.explore
 
     anova = anova.anova
     test = linear_tests.test
@@ -469,6 +487,13 @@ class FittedModel:
     variance_partition = description.variance_partition
     hatvalues = influence.hatvalues
     influence = influence.influence
+
+    @property
+    def plot(self) -> Plots:
+        """The plots of this model: `m.plot.shrinkage()`, ...; see `mixwell.plots.index.Plots`."""
+        from mixwell.plots.index import Plots  # noqa: PLC0415 - not needed by those who do not plot
+
+        return Plots(self)
 
     def certificate(self) -> Certificate:
         """Check this fit against the theorems it rests on, from the rows of the data.

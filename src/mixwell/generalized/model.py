@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mixwell.bridges import marginaleffects
 from mixwell.diagnostics import overdispersion, quantile_residuals
 from mixwell.errors import Note, note
 from mixwell.families import Family
@@ -37,13 +38,16 @@ from mixwell.generalized.limits import limits
 from mixwell.generalized.predictors import Predictors, kept_names, laplace_of
 from mixwell.generalized.priors import Prior, penalized
 from mixwell.inference.second_order import inverse_information
+from mixwell.marginal import comparisons, emmeans, explore, predictions, slopes
 from mixwell.options import Control
+from mixwell.reporting import equation, html, sentences
 
 if TYPE_CHECKING:
     from mixwell._core import Laplace
     from mixwell.design import Design
     from mixwell.formula import Formula
     from mixwell.inference.wald import Approximation
+    from mixwell.plots.index import Plots
 
 __all__ = ["GeneralizedModel"]
 
@@ -61,11 +65,11 @@ class GeneralizedModel:
     `dispersion`, `zi_fixef`, `disp_fixef`, `thresholds`. Likelihood: `loglik`, `aic`, `aicc`, `bic`;
     `deviance`, `null_deviance`, `pearson_chi2`. Rows: `fitted()`, `resid()`, `augment()`, `predict()`,
     `hatvalues()`. Tests: `test()`, `anova()`, `confint()`, `profile()`, `bootstrap()`. Tables: `summary()`,
-    `tidy()`, `glance()`. Trust: `certificate()`, `separation`. What it explains: `r2()`, `icc()`,
-    `variance_partition()`, `repca()`. Whether data look like draws from it: `quantile_residuals()`,
-    `overdispersion()`. The log-likelihood holds all constants, so that AIC compares families; without random
-    effects it is exact, otherwise the Laplace approximation, or quadrature. Quasi-families have none: it is
-    NaN.
+    `tidy()`, `glance()`. For others to read: `equation()`, `report_text()`, `report()`. Trust:
+    `certificate()`, `separation`. What it explains: `r2()`, `icc()`, `variance_partition()`, `repca()`.
+    Whether data look like draws from it: `quantile_residuals()`, `overdispersion()`. Drawn: `plot`. The
+    log-likelihood holds all constants, so that AIC compares families; without random effects it is exact,
+    otherwise the Laplace approximation, or quadrature. Quasi-families have none: it is NaN.
 
     Examples
     --------
@@ -329,6 +333,22 @@ class GeneralizedModel:
     quantile_residuals = quantile_residuals.quantile_residuals
     overdispersion = overdispersion.overdispersion
 
+    predictions = predictions.predictions
+    comparisons = comparisons.comparisons
+    emtrends = slopes.emtrends
+    joint_tests = emmeans.joint_tests
+    contrast = emmeans.contrast
+    emmeans = emmeans.emmeans
+    slopes = slopes.slopes
+    explore = explore.explore
+
+    @property
+    def plot(self) -> Plots:
+        """The plots of this model: `m.plot.shrinkage()`, ...; see `mixwell.plots.index.Plots`."""
+        from mixwell.plots.index import Plots  # noqa: PLC0415 - not needed by those who do not plot
+
+        return Plots(self)
+
     # --- tests ------------------------------------------------------------------------------------------
 
     @cached_property
@@ -394,6 +414,10 @@ class GeneralizedModel:
     ranef_covariance = levels.ranef_covariance
     coef = levels.coef
     tidy = tables.tidy
+    report_text = sentences.report_text
+    report = html.report
+    to_marginaleffects = marginaleffects.to_marginaleffects
+    equation = equation.equation
     glance = residuals.glance
     summary = tables.summary
     __repr__ = tables.summary
