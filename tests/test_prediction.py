@@ -482,3 +482,24 @@ def test_intervals_cover(levels: int, slope: float) -> None:
         hits.append(np.concatenate([(found["lower"] <= v) & (v <= found["upper"]) for found, v in truths]))
     coverage = np.mean(hits, axis=0)
     assert ((coverage > 0.92) & (coverage < 0.98)).all(), coverage.round(3)
+
+
+@pytest.mark.filterwarnings("ignore:MW-C02")
+@pytest.mark.parametrize("level", [0.0, 1e3, 1e6, 1e9])
+def test_what_cannot_be_estimated_is_found_far_from_zero(level: float) -> None:
+    """x2 is a combination of x in the fitted rows; how far the numbers are from zero does not matter."""
+    rng = np.random.default_rng(0)
+    x, g = level + rng.normal(size=60), np.repeat(np.arange(10), 6).astype(str)
+    y = x - level + rng.normal(size=60)
+    data = {"y": y, "x": x, "x2": 2.0 * (x - level) + level, "g": g}
+    m = mw.lmer("y ~ x + x2 + (1 | g)", data)
+    combined = "(Intercept), x" if level else "x"
+    assert m.notes[0].text.endswith(f"'x2' is a combination of {combined}.")
+    rows = {"x": level + np.array([1.0, 2.0, 50.0]), "x2": level + np.array([2.0, 5.0, 100.0])}
+    with pytest.warns(mw.MixwellWarning, match="MW-P13"):
+        found = m.predict(rows, re="population")
+    assert np.isnan(found).tolist() == [False, True, False]
+    alone = mw.lmer("y ~ x + (1 | g)", data).predict(rows, re="population")
+    assert found[[0, 2]] == pytest.approx(alone[[0, 2]], abs=1e-5)
+    assert np.isnan(m.contrast("x", at={"x": [level, level + 1.0]}).table()["estimate"]).all()
+    assert np.isnan(m.comparisons("x", average=True).estimate).all()

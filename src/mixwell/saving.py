@@ -2,7 +2,8 @@
 
 A file holds what the caller of `fit` gave (the columns that were used, the arguments) and where the search
 ended. Loading reads the table again as the formula says, puts the optimum in its place without searching, and
-checks both: the columns by their fingerprint, the optimum by the criterion there.
+checks both: the columns by their fingerprint, the optimum by the criterion there. A checksum tells damage; it
+is no signature, so a file is as trustworthy as where it comes from.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 import json
+import math
 import zipfile
 from collections.abc import Mapping
 from dataclasses import fields, replace
@@ -36,13 +38,14 @@ from mixwell.options import Control
 if TYPE_CHECKING:
     from mixwell.design import Design
 
-__all__ = ["fingerprint", "load", "save"]
+__all__ = ["checksum", "fingerprint", "load", "save"]
 
 Array = NDArray[Any]
 
 FORMAT = 1
 AGREE = 1e-8  # relative difference of the criterion at the stored optimum that is rounding
 MOST = 2**34  # bytes that a file may unpack to
+_KINDS = "fiubmM"  # of arrays: numbers, booleans, dates
 _LIBRARIES = ("pandas", "polars", "pyarrow")
 _RECORDS: dict[str, Any] = {"Control": Control, "Prior": Prior, "Note": Note}
 
@@ -105,6 +108,7 @@ def save(m: FittedModel | GeneralizedModel, path: str | Path, *, data: bool = Tr
     if data:
         meta["columns"] = [_stored(column, arrays) for column in columns]
     arrays["meta"] = np.frombuffer(json.dumps(meta).encode(), dtype=np.uint8)
+    arrays["checksum"] = checksum(arrays)
     with Path(path).open("wb") as file:
         np.savez_compressed(file, allow_pickle=False, **arrays)
 
@@ -121,6 +125,22 @@ def fingerprint(m: FittedModel | GeneralizedModel) -> str:
     True
     """
     return _digest(_columns(m))
+
+
+def checksum(arrays: Mapping[str, Array]) -> NDArray[np.uint8]:
+    """SHA-256 of arrays with their names, kinds and shapes, as 32 bytes.
+
+    Examples
+    --------
+    >>> checksum({"a": np.zeros(3)}).shape
+    (32,)
+    """
+    digest = hashlib.sha256()
+    for name in sorted(arrays):
+        array = np.ascontiguousarray(arrays[name])
+        digest.update(f"\x00{name}\x00{array.dtype.str}{arrays[name].shape}\x00".encode())
+        digest.update(array.tobytes())
+    return np.frombuffer(digest.digest(), dtype=np.uint8)
 
 
 def _columns(m: FittedModel | GeneralizedModel) -> list[Column]:
@@ -144,15 +164,20 @@ def _digest(columns: list[Column]) -> str:
     for column in columns:
         digest.update(f"\x00{column.name}\x00".encode())
         if column.values is None or column.kind in ("string", "categorical"):
+            # In the order of the levels, which decides what a coefficient stands for.
             codes, levels = column.codes()
-            texts = np.array([*map(str, levels), ""], dtype=object)
-            digest.update("\x1f".join(texts[codes]).encode())
-        else:
-            values = column.values
-            number = values.astype(np.float64) if values.dtype.kind in "fiub" else values.astype(np.int64)
-            if column.absent is not None:
-                number = np.where(column.absent, np.nan if number.dtype.kind == "f" else -1, number)
-            digest.update(np.ascontiguousarray(number).tobytes())
+            used = np.unique(codes[codes >= 0])
+            digest.update(json.dumps([column.ordered, *(str(levels[code]) for code in used)]).encode())
+            digest.update(np.where(codes < 0, -1, np.searchsorted(used, codes)).astype(np.int32).tobytes())
+            continue
+        values = column.values
+        number = values.astype(np.float64) if values.dtype.kind in "fiub" else values.astype(np.int64)
+        if column.absent is not None:
+            number = np.where(column.absent, np.nan if number.dtype.kind == "f" else -1, number)
+        if number.dtype.kind == "f":
+            number = np.where(np.isnan(number), np.nan, number)  # there are many
+        digest.update(b"boolean" if column.kind == "boolean" else b"")
+        digest.update(np.ascontiguousarray(number).tobytes())
     return digest.hexdigest()
 
 
@@ -189,7 +214,7 @@ def _encoded(value: Any, arrays: dict[str, Array], what: str) -> Any:
         items = [_encoded(each, arrays, what) for each in value]
         return {"@tuple": items} if isinstance(value, tuple) else items
     found = np.asarray(value)
-    if found.dtype.kind not in "fiubmM":
+    if found.dtype.kind not in _KINDS:
         raise error("MW-A136", what=what, kind=type(value).__name__)
     name = f"a{len(arrays)}"
     arrays[name] = found
@@ -227,39 +252,66 @@ def load(path: str | Path, *, data: Any = None) -> Any:
     See `save`.
     """
     meta, arrays = _read(Path(path))
+    table = None if data is None else Frame.from_data(data)
     try:
-        return _rebuilt(meta, arrays, data)
+        return _rebuilt(meta, arrays, table, data)
     except MixwellError:
         raise
-    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as damage:
-        raise error("MW-A137", path=str(path), reason=f"it is damaged ({type(damage).__name__})") from None
+    except Exception as damage:  # whatever a forged file leads to
+        raise error("MW-A137", path=str(path), reason=f"it is damaged ({type(damage).__name__})") from damage
 
 
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, Array]]:
     try:
         with zipfile.ZipFile(path) as archive:
-            if sum(each.file_size for each in archive.infolist()) > MOST:
-                raise error("MW-A137", path=str(path), reason="it would unpack to more than 16 GiB")
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
+            arrays = _arrays(archive, path)
+        intact = np.array_equal(arrays.pop("checksum"), checksum(arrays))
         meta = json.loads(arrays.pop("meta").tobytes())
         later = int(meta["format"]) > FORMAT
+    except MixwellError:
+        raise
     except FileNotFoundError:
         raise error("MW-A137", path=str(path), reason="there is no such file") from None
-    except (OSError, zipfile.BadZipFile, ValueError, KeyError, TypeError, EOFError):
+    except OSError as failure:
+        raise error("MW-A137", path=str(path), reason=failure.strerror or "it cannot be read") from None
+    except Exception:  # zipfile, zlib, json and NumPy have many ways to say that bytes make no sense
         raise error("MW-A137", path=str(path), reason="it is not a saved fit, or is damaged") from None
     if later:
         raise error("MW-A138", path=str(path), version=meta.get("mixwell", "?"))
+    if not intact:
+        raise error("MW-A137", path=str(path), reason="it is damaged (checksum)")
     return meta, arrays
 
 
-def _rebuilt(meta: dict[str, Any], arrays: dict[str, Array], data: Any) -> Any:
+def _arrays(archive: zipfile.ZipFile, path: Path) -> dict[str, Array]:
+    members = archive.infolist()
+    if sum(each.file_size for each in members) > MOST:
+        raise error("MW-A137", path=str(path), reason="it would unpack to more than 16 GiB")
+    return {each.filename.removesuffix(".npy"): _array(archive, each) for each in members}
+
+
+def _array(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Array:
+    """Read an array, of numbers or dates, that takes no more memory than its member unpacks to."""
+    with archive.open(member) as file:
+        first = np.lib.format.read_magic(file) == (1, 0)
+        read = np.lib.format.read_array_header_1_0 if first else np.lib.format.read_array_header_2_0
+        shape, _, dtype = read(file)
+    if dtype.kind not in _KINDS or min(shape, default=0) < 0:
+        raise ValueError(member.filename)
+    if math.prod(shape) * dtype.itemsize > member.file_size:
+        raise ValueError(member.filename)
+    with archive.open(member) as file:
+        found: Array = np.lib.format.read_array(file, allow_pickle=False)
+    return found
+
+
+def _rebuilt(meta: dict[str, Any], arrays: dict[str, Array], read: Frame | None, data: Any) -> Any:
     def decoded(value: Any) -> Any:
         return _decoded(value, arrays)
 
     arguments = {name: decoded(value) for name, value in meta["arguments"].items()}
     linear = meta["kind"] == "linear"
-    table = _table(meta, arrays, data)
+    table = _table(meta, arrays) if read is None else read
     formula = parse(meta["formula"], tuple(meta["names"]))
     options: dict[str, Any] = {name: arguments.get(name) for name in ("weights", "offset", "contrasts")}
     options["na_action"] = arguments.get("na_action", "drop")
@@ -296,6 +348,7 @@ def _rebuilt(meta: dict[str, Any], arrays: dict[str, Array], data: Any) -> Any:
             design, family, control, predictors, core, hessian, arguments, kept, basis, nodes, remarks, prior
         )
         psi, stored = np.ascontiguousarray(core["psi"]), float(core["criterion"])
+        _check_shape(psi, m.laplace.n_theta + len(m.laplace.kept) + len(predictors.names))
         found = m.laplace.integrate(psi, *rule(nodes)) if nodes > 1 else m.laplace.evaluate(psi)[0]
     _check(meta, m.design, _digest(_columns(m)), (stored, found))
     return m
@@ -328,13 +381,21 @@ def _decoded(value: Any, arrays: dict[str, Array]) -> Any:
     return _RECORDS[value["@record"]](**inner)
 
 
-def _table(meta: dict[str, Any], arrays: dict[str, Array], data: Any) -> Frame:
-    if data is not None:
-        return Frame.from_data(data)
+def _check_shape(array: Array, length: int) -> None:
+    """Keep what has another shape from the core, which trusts its caller."""
+    if array.shape != (length,):
+        raise ValueError(array.shape)
+
+
+def _table(meta: dict[str, Any], arrays: dict[str, Array]) -> Frame:
     if "columns" not in meta:
         raise error("MW-A140")
-    columns = {record["name"]: _column(record, arrays) for record in meta["columns"]}
-    library = meta["library"] if meta["library"] and find_spec(meta["library"]) else None
+    columns = {record["name"]: _column(record, arrays, meta["rows"]) for record in meta["columns"]}
+    library = meta["library"]
+    if library not in (None, *_LIBRARIES):  # nothing else is imported
+        raise ValueError(library)
+    if library is not None and find_spec(library) is None:
+        library = None
     native = {name: _native(column, library) for name, column in columns.items()}
     table: Any = native
     if library == "pyarrow":
@@ -345,14 +406,20 @@ def _table(meta: dict[str, Any], arrays: dict[str, Array], data: Any) -> Frame:
     return Frame(table, columns, meta["rows"], columns.__getitem__, library)
 
 
-def _column(record: dict[str, Any], arrays: dict[str, Array]) -> Column:
+def _column(record: dict[str, Any], arrays: dict[str, Array], rows: int) -> Column:
     parts = {part: _decoded(record[part], arrays) for part in ("values", "absent", "codes_")}
+    for each in parts.values():
+        if each is not None:
+            _check_shape(each, rows)
     zone = None
     if record["zone"] is not None:
         from zoneinfo import ZoneInfo  # noqa: PLC0415
 
         zone = ZoneInfo(record["zone"])
     levels = tuple(_decoded(level, arrays) for level in record["levels"])
+    codes = parts["codes_"]
+    if codes is not None and codes.size and not -1 <= codes.min() <= codes.max() < len(levels):
+        raise ValueError(record["name"])
     return Column(
         record["name"], record["kind"], levels_=levels, ordered=record["ordered"], timezone=zone, **parts
     )

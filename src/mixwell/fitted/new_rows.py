@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from mixwell.design.contrasts import level_text
 from mixwell.errors import MixwellError, error, warn
+from mixwell.fitted.estimable import dropped_columns, with_coefficients
 
 if TYPE_CHECKING:
     from mixwell.design import RandomDesign
@@ -25,7 +26,6 @@ Array = NDArray[np.float64]
 Columns = Sequence[Array | None]
 
 _NEARBY = 10_000  # levels among which a message looks for what was meant
-_ESTIMABLE = 1e-6  # relative distance from the span of the fitted rows that counts as rounding
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -177,7 +177,7 @@ def new_rows(
         raise error("MW-P11")
     recipe = m.design.recipe
     frame = Frame.from_data(data)
-    columns = _given(recipe.fixed(frame), intercept=intercept)
+    columns = with_coefficients(recipe.fixed(frame), intercept=intercept)
     terms: list[RandomDesign | None] = []
     for at, (source, wanted) in enumerate(zip(m.formula.random, chosen, strict=True)):
         if not wanted and not others:
@@ -187,7 +187,7 @@ def new_rows(
         if wanted and unknown == "error" and (term.codes < 0).any():
             _refuse_level(frame, term, source.group_names)
         terms.append(term)
-    inestimable, column = _inestimable(m, columns, intercept=intercept)
+    inestimable, column = _inestimable(m, columns, frame.n_rows)
     read = _weights(m, frame) if weights else None
     return Rows(
         frame.n_rows,
@@ -223,55 +223,14 @@ def _weights(m: Model, frame: Any) -> Array | None:
     return values
 
 
-def _given(columns: Columns, *, intercept: bool) -> tuple[Array | None, ...]:
-    """Return the columns of X as `kept` numbers them."""
-    return tuple(column for column in columns if intercept or column is not None)
-
-
-def _inestimable(m: Model, columns: Columns, *, intercept: bool) -> tuple[NDArray[np.bool_] | None, str]:
+def _inestimable(m: Model, columns: Columns, n: int) -> tuple[NDArray[np.bool_] | None, str]:
     """Rows outside the span of the fitted rows: a dropped column is not the combination it was there."""
-    design, dropped = m.design, [j for j in range(len(columns)) if j not in m.kept]
-    if not dropped:
+    found = dropped_columns(m)
+    if found is None:
         return None, ""
-    before = _given(design.columns, intercept=intercept)
-    pairs = zip(design.names, design.columns, strict=True)
-    names = [name for name, column in pairs if intercept or column is not None]
-    kept = [columns[j] for j in m.kept]
-    n = next((column.size for column in columns if column is not None), 0)
-    outside, first = np.zeros(n, dtype=np.bool_), ""
-    for j in dropped:
-        share = _combination(m, before[j])
-        column = columns[j]
-        values = np.ones(n) if column is None else column
-        fitted = before[j]
-        size = np.abs(values) + (1.0 if fitted is None else np.abs(fitted).max(initial=0.0))
-        for other, part in zip(kept, share, strict=True):
-            size = size + (abs(part) if other is None else np.abs(part * other))
-        with np.errstate(invalid="ignore"):
-            found = np.abs(values - fixed_part(kept, share, n)) > _ESTIMABLE * size
-        first = first or (names[j] if found.any() else "")
-        outside |= found
-    return (outside, first) if first else (None, "")
-
-
-def _combination(m: Model, dropped: Array | None) -> Array:
-    """Coefficients (p,) with which the kept columns make up a dropped one in the fitted rows."""
-    from mixwell.inference.diagnosis import gram  # noqa: PLC0415  (which builds on this module)
-
-    kept = m.fixed_columns
-    out = np.zeros(len(kept))
-    rest = np.ones(m.nobs) if dropped is None else dropped
-    for _ in range(2):  # the second round takes away the rounding of the first
-        product, norms, means = gram([*kept, rest], m.design.weights)
-        slopes = np.linalg.lstsq(product[:-1, :-1], product[:-1, -1], rcond=None)[0] * norms[-1]
-        slopes = np.where(norms[:-1] > 0, slopes / np.where(norms[:-1] > 0, norms[:-1], 1.0), 0.0)
-        for at, column in enumerate(kept):
-            if column is None:  # centring left it alone
-                slopes[at] = means[-1] - slopes @ means[:-1] if norms[at] > 0 else 0.0
-                break
-        out += slopes
-        rest = rest - fixed_part(kept, slopes, m.nobs)
-    return out
+    away = found.away([columns[j] for j in m.kept], [columns[j] for j in found.positions], n) != 0.0
+    first = next((name for name, outside in zip(found.names, away.T, strict=True) if outside.any()), "")
+    return (away.any(axis=1), first) if first else (None, "")
 
 
 def _refuse_level(frame: Any, term: RandomDesign, columns: tuple[str, ...]) -> None:

@@ -41,6 +41,7 @@ ILL_CONDITIONED = 1e3  # condition number of the standardised columns of X that 
 _INVOLVED = 1e-6  # share of a dropped column that a kept one must explain to be named
 _CHUNK = 65_536  # rows per pass
 SINGULAR = 1e-8  # singular values of lambda, relative to the largest, that count as zero
+_CONSTANT = 1e-12  # spread of a column, relative to its size, that is rounding
 NOTHING = 1e-12  # those that count as zero whatever the largest is: rounding, relative to sigma
 SINGULAR_RHO = 1e-3  # the same where the boundary is a correlation, which is only ever approached
 
@@ -206,7 +207,7 @@ def dropped_columns(design: Design, kept: Sequence[int], dropped: Sequence[int])
             continue
         share = np.linalg.lstsq(product[:-1, :-1], product[:-1, -1], rcond=None)[0]
         slopes = share * norms[-1] / np.where(norms[:-1] > 0, norms[:-1], 1.0)
-        share = np.abs(share) * norms[-1] / size
+        share = np.abs(share) * (norms[-1] > _CONSTANT * size)
         for at, i in enumerate(kept):  # what the centred columns leave for the intercept
             if design.columns[i] is None:
                 share[at] = abs(means[-1] - slopes @ means[:-1]) * design.y.size**0.5 / size

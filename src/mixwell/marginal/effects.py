@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from mixwell.design.frame import Column, Frame
 from mixwell.errors import error
 from mixwell.families import slope_of
-from mixwell.fitted.new_rows import _combination, _given, announce, chosen_terms, fixed_part, new_rows
+from mixwell.fitted.estimable import dropped_columns, with_coefficients
+from mixwell.fitted.new_rows import announce, chosen_terms, new_rows
 from mixwell.formula import variables
 from mixwell.generalized import predict as generalized
 from mixwell.generalized.prediction_intervals import from_link
@@ -299,7 +300,7 @@ def _with_ones(m: Model) -> bool:
 
 def _dropped(m: Model, frame: Frame) -> Array:
     """Columns (n, d) of X at new rows that have no coefficient of their own."""
-    columns = _given(m.design.recipe.fixed(frame), intercept=_with_ones(m))
+    columns = with_coefficients(m.design.recipe.fixed(frame), intercept=_with_ones(m))
     own = [column for j, column in enumerate(columns) if j not in m.kept]
     return np.column_stack([np.ones(frame.n_rows) if column is None else column for column in own])
 
@@ -309,21 +310,19 @@ def _spans(m: Model, before: int, after: int) -> tuple[Array | None, Array | flo
 
     Also return what that leaves of them, relative to their size, (d,).
     """
-    columns = _given(m.design.columns, intercept=_with_ones(m))
-    dropped = [column for j, column in enumerate(columns) if j not in m.kept]
-    if not dropped:
+    found = dropped_columns(m)
+    if found is None:
         return None, 0.0
-    sizes = np.array([1.0 if c is None else np.abs(c).max(initial=0.0) for c in m.fixed_columns])
+    columns = with_coefficients(m.design.columns, intercept=_with_ones(m))
+    dropped = [columns[j] for j in found.positions]
+    sizes, own = (
+        np.array([1.0 if c is None else np.abs(c).max(initial=0.0) for c in each])
+        for each in (m.fixed_columns, dropped)
+    )
+    share = np.where(np.abs(found.shares) * sizes[:, None] <= _NOISE * own, 0.0, found.shares)
     out = np.zeros((before + len(sizes) + after, len(dropped)))
-    rest = np.zeros(len(dropped))
-    for j, column in enumerate(dropped):
-        share = _combination(m, column)
-        size = 1.0 if column is None else float(np.abs(column).max(initial=0.0))
-        share[np.abs(share) * sizes <= _NOISE * size] = 0.0
-        out[before : before + len(sizes), j] = share
-        away = (np.ones(m.nobs) if column is None else column) - fixed_part(m.fixed_columns, share, m.nobs)
-        rest[j] = np.abs(away).max(initial=0.0) / max(size, 1e-300)
-    return out, rest
+    out[before : before + len(sizes)] = share
+    return out, found.rest / np.maximum(own, 1e-300)
 
 
 def usual_ddf(m: Model, given: Ddf | None, vcov: str) -> Ddf:

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from mixwell.design.contrasts import level_text
 from mixwell.design.frame import Frame
 from mixwell.errors import error
-from mixwell.fitted.new_rows import _combination, _given, new_rows
+from mixwell.fitted.estimable import dropped_columns, with_coefficients
+from mixwell.fitted.new_rows import new_rows
 from mixwell.formula import variables as variables_of
 from mixwell.marginal.counterfactual import Variable, model_variables, set_to, wanted_values
 
@@ -29,7 +30,6 @@ Array = NDArray[np.float64]
 Model: TypeAlias = "FittedModel | GeneralizedModel"
 Weights = Literal["equal", "proportional", "outer", "cells", "flat"]
 
-_ROUNDING = 1e-6  # relative size of what dropped columns may differ by
 _LOST = 1e-8
 _MOST = 500_000
 
@@ -204,19 +204,12 @@ def _rows(
     rows = new_rows(m, frame, none, others=False, weights=False, unknown="population", intercept=ones)
     offset = np.zeros(len(points)) if rows.offset is None else rows.offset
     X = rows.dense(slice(None))
-    before, here = (_given(c, intercept=ones) for c in (m.design.columns, m.design.recipe.fixed(frame)))
-    lost = []
-    for j in range(len(here)):
-        if j in m.kept:
-            continue
-        fitted, there = before[j], here[j]
-        shares = _combination(m, fitted)
-        values_there = np.ones(len(points)) if there is None else there
-        rest = values_there - X @ shares
-        seen = 1.0 if fitted is None else float(np.abs(fitted).max(initial=0.0))
-        size = seen + np.abs(values_there) + np.abs(X) @ np.abs(shares)
-        lost.append(np.where(np.abs(rest) > _ROUNDING * size, rest / seen if seen > 0 else rest, 0.0))
-    return X, offset, np.array(lost).T if lost else np.zeros((len(points), 0))
+    found = dropped_columns(m)
+    if found is None:
+        return X, offset, np.zeros((len(points), 0))
+    here = with_coefficients(m.design.recipe.fixed(frame), intercept=ones)
+    lost = found.away(rows.columns, [here[j] for j in found.positions], len(points))
+    return X, offset, lost / found.spread
 
 
 def _shares(
