@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import importlib
 import pickle
-import re
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -529,11 +527,3 @@ def test_without_scikit_learn(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setitem(sys.modules, name, None)
     with pytest.raises(MixwellError, match=r"MW-A156[^$]*pip install mixwell\[sklearn\]"):
         importlib.import_module("mixwell.sklearn")
-
-
-def test_the_code_of_the_page_runs() -> None:
-    page = (Path(__file__).parents[1] / "docs" / "sklearn.md").read_text("utf-8")
-    names: dict[str, Any] = {}
-    for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL):
-        exec(block, names)
-    assert names["model"].result_.certificate().passed

@@ -89,7 +89,10 @@ def _adapter() -> Callable[[Model, str], Any]:
     except ModuleNotFoundError:
         raise error("MW-A163", package="marginaleffects") from None
     own = version("marginaleffects")
-    if pl.__version__ >= "2" and own.split(".")[:2] <= ["0", "6"]:  # removed Series.cat.get_categories
+    if _release(pl.__version__) >= (2, 0) and _release(own) <= (
+        0,
+        6,
+    ):  # polars removed Series.cat.get_categories
         raise error("MW-A166", own=own, polars=pl.__version__)
 
     class Mixwell(ModelAbstract):  # type: ignore[misc]
@@ -109,6 +112,9 @@ def _adapter() -> Callable[[Model, str], Any]:
                 variable_names=names,
             )
             super().__init__(m, vault)
+
+        def __reduce__(self) -> Any:
+            return _again, (self.model, self.scale)
 
         def validation(self) -> None:
             """Say what the variables are; the design needs no checks of a formula."""
@@ -160,18 +166,29 @@ def _adapter() -> Callable[[Model, str], Any]:
             return pl.DataFrame({"rowid": rowid, "estimate": np.asarray(estimate)})
 
     def _series(column: Column, variable: Variable | None) -> Any:
-        if variable is not None and not variable.is_factor:
-            return pl.Series(column.name, column.numeric(), dtype=pl.Float64)
-        shown = values(column)
-        if column.kind == "boolean" and variable is None:
-            return pl.Series(column.name, shown)
-        if column.kind == "numeric" and variable is None:
-            return pl.Series(column.name, np.asarray(shown, dtype=np.float64))
+        kind = _storage(column, variable)
+        if kind == "number":
+            shown = column.numeric() if variable is None or not variable.is_factor else values(column)
+            numbers = np.asarray(shown, dtype=np.float64)
+            whole = variable is not None and variable.is_factor and (numbers == np.round(numbers)).all()
+            return pl.Series(column.name, numbers.astype(np.int64) if whole else numbers)
+        if kind == "boolean":
+            return pl.Series(column.name, values(column), dtype=pl.Boolean)
         levels = column.codes()[1] if variable is None else variable.levels
-        labels = [level_text(each) for each in levels]
-        return pl.Series(column.name, [level_text(each) for each in shown], dtype=pl.Enum(labels))
+        texts = [None if each is None else level_text(each) for each in values(column)]
+        return pl.Series(column.name, texts, dtype=pl.Enum([level_text(each) for each in levels]))
 
     return Mixwell
+
+
+def _again(m: Model, scale: str) -> Any:
+    """Make a copy: the class is local, and the package's own attribute lookup does not end in one."""
+    return _adapter()(m, scale)
+
+
+def _release(version: str) -> tuple[int, int]:
+    major, minor = version.split(".")[:2]
+    return int(major), int(minor)
 
 
 def _no_formula(data: Any) -> Any:
@@ -179,18 +196,36 @@ def _no_formula(data: Any) -> Any:
     raise NotImplementedError
 
 
+def _storage(column: Column, variable: Variable | None) -> Literal["number", "boolean", "text"]:
+    """Say how a column stands in the package's table.
+
+    Factors of numbers stay numbers: the package casts what a user passes to the type of the fitted column, and
+    a whole number that is cast to a category is taken for its position.
+    """
+    if variable is None or not variable.is_factor:
+        plain: dict[str, Literal["number", "boolean"]] = {"numeric": "number", "boolean": "boolean"}
+        return "number" if variable is not None else plain.get(column.kind, "text")
+    kinds = {type(level) for level in variable.levels}
+    if kinds <= {bool, np.bool_}:
+        return "boolean"
+    return "number" if all(issubclass(each, (int, float, np.number)) for each in kinds) else "text"
+
+
 def _kind(variable: Variable) -> str:
     """Say what the package calls the type of a variable."""
     if variable.is_factor:
-        return "character"
+        return "boolean" if _storage(variable.column, variable) == "boolean" else "character"
     return "binary" if variable.is_zero_one else "numeric"
 
 
 def _fitted(m: Model) -> dict[str, Column]:
-    """Response, variables and grouping factors at the fitted rows, as far as they are whole."""
+    """Response, variables, grouping factors and weights at the fitted rows, as far as they are whole."""
     response = str(m.formula.response)
     known = list(model_variables(m))
     grouping = [name for term in m.formula.random for each in term.group for name in variables(each)]
+    weights = m.arguments.get("weights")
+    if isinstance(weights, str):
+        grouping.append(weights)
     further = [name for name in dict.fromkeys(grouping) if name not in (*known, response, *_RESERVED)]
     out = {response: Column(response, "numeric", np.asarray(m.design.y, dtype=np.float64))}
     return out | columns_of(m, [*known, *further])
@@ -198,7 +233,14 @@ def _fitted(m: Model) -> dict[str, Column]:
 
 def _read(series: Any, variable: Variable) -> Any:
     """Return values of a polars series as the fit knows them: levels themselves instead of their text."""
-    if not variable.is_factor:
-        return series.cast(float).to_numpy()
-    of_text = {level_text(level): level for level in variable.levels}
-    return [of_text.get(text, text) for text in series.cast(str).to_list()]
+    kind = _storage(variable.column, variable)
+    if kind == "text":
+        of_text = {level_text(level): level for level in variable.levels}
+        return [of_text.get(text, text) for text in series.cast(str).to_list()]
+    if kind == "number":
+        numbers = series.cast(float).to_numpy()
+        if not variable.is_factor:
+            return numbers
+        of_number = {float(level): level for level in variable.levels}
+        return [of_number.get(number, number) for number in numbers.tolist()]
+    return series.cast(bool).to_list()
