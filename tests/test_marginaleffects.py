@@ -97,7 +97,7 @@ def test_levels_of_a_number_and_a_boolean() -> None:
     assert theirs["contrast"].to_list() == ["2 - 1", "3 - 1"]
     assert_allclose(theirs["estimate"].to_numpy(), [m.fixef["factor(k)2"], m.fixef["factor(k)3"]], rtol=1e-9)
     flag = me.avg_comparisons(m.to_marginaleffects(), variables="flag")
-    assert flag["contrast"].to_list() == ["TRUE - FALSE"]
+    assert flag["contrast"].to_list() == ["True - False"]
     assert_allclose(
         flag["estimate"][0], m.comparisons("flag", average=True).table()["estimate"][0], rtol=1e-9
     )
@@ -127,6 +127,77 @@ def test_hypotheses_and_grids() -> None:
     )
     assert_allclose(difference["estimate"][0], 5 * m.fixef["Days"], rtol=1e-9)
     assert_allclose(difference["std_error"][0], 5 * m.se["Days"], rtol=1e-6)
+
+
+@pytest.mark.parametrize("library", ["pandas", "polars"])
+def test_factors_of_numbers_and_booleans_in_new_rows(library: str) -> None:
+    """Whole numbers are levels, not positions among them; nor is the order of categories theirs."""
+    new: dict[str, Any] = {"x": [1.0, 1.5, 2.0], "k": [1, 2, 3], "flag": [True, False, True]}
+    m = mw.lm("y ~ x * factor(k) + flag", DATA)
+    pandas = pytest.importorskip("pandas")
+    polars = pytest.importorskip("polars")
+    rows = polars.DataFrame(new) if library == "polars" else pandas.DataFrame(new)
+    theirs = me.predictions(m.to_marginaleffects(), newdata=rows)
+    assert_allclose(theirs["estimate"].to_numpy(), m.predict(new), rtol=1e-12)
+    theirs = me.avg_comparisons(m.to_marginaleffects(), variables={"k": [1, 3]})
+    high, low = (m.predict(DATA | {"k": np.full(240, k)}).mean() for k in (3, 1))
+    assert_allclose(theirs["estimate"].to_numpy(), [high - low], rtol=1e-9)
+    frame = pandas.DataFrame(DATA)
+    frame["k"] = pandas.Categorical(frame["k"], categories=[3, 1, 2])
+    m = mw.lm("y ~ x + k", frame)
+    theirs = me.predictions(m.to_marginaleffects(), newdata=rows)
+    assert_allclose(theirs["estimate"].to_numpy(), m.predict(new), rtol=1e-12)
+    with pytest.raises(mw.MixwellError, match="MW-"):
+        me.predictions(m.to_marginaleffects(), newdata=polars.DataFrame(new | {"k": [1, 2, 4]}))
+
+
+def test_hypotheses_of_coefficients_by_hand(m: Any) -> None:
+    theirs = me.hypotheses(m.to_marginaleffects(), "b1 - 2 * b2 = 0.1")
+    along = np.eye(len(m.fixef))[1] - 2.0 * np.eye(len(m.fixef))[2]
+    assert_allclose(theirs["estimate"][0], along @ m.fixef.values - 0.1, rtol=1e-9)
+    assert_allclose(theirs["std_error"][0], np.sqrt(along @ m.vcov() @ along), rtol=1e-5)
+
+
+def test_predictions_follow_the_coefficients(m: Any) -> None:
+    adapter = m.to_marginaleffects(type="link")
+    X = adapter.get_exog(adapter.get_modeldata())
+    step = np.linspace(-0.3, 0.2, len(m.fixef))
+    moved = adapter.get_predict(m.fixef.values + step, X)["estimate"].to_numpy()
+    still = adapter.get_predict(m.fixef.values, X)["estimate"].to_numpy()
+    assert_allclose(moved - still, m.model_matrix() @ step, rtol=1e-9, atol=1e-12)
+
+
+def test_weights_of_the_fit_and_a_definition_that_differs() -> None:
+    m = mw.lm("y ~ log(x) + a", DATA, weights="exposure")
+    adapter = m.to_marginaleffects()
+    low = DATA["a"] == "low"
+    averages = me.avg_predictions(adapter, by="a", wts="exposure")
+    found = dict(zip(averages["a"].cast(str), averages["estimate"], strict=True))
+    assert_allclose(found["low"], np.average(m.predict()[low], weights=DATA["exposure"][low]), rtol=1e-12)
+    # +1 is centred there; m.comparisons goes from x to x + 1, as the R package does.
+    up, down = (m.predict(DATA | {"x": DATA["x"] + half}).mean() for half in (0.499999, -0.499999))
+    theirs = me.avg_comparisons(adapter, variables="x")["estimate"][0]
+    assert_allclose(theirs, up - down, rtol=1e-4)
+    forward = m.predict(DATA | {"x": DATA["x"] + 1.0}).mean() - m.predict().mean()
+    assert_allclose(m.comparisons("x", average=True).table()["estimate"][0], forward, rtol=1e-9)
+
+
+def test_the_response_has_its_name() -> None:
+    for response, name in (("log(exposure)", "log(exposure)"), ("estimate", "(estimate)")):
+        adapter = mw.lm(f"{response} ~ x", DATA | {"estimate": DATA["y"]}).to_marginaleffects()
+        assert adapter.find_response() == name
+        assert adapter.find_predictors() == ["x"]
+        assert len(me.predictions(adapter)) == 240
+
+
+def test_adapters_are_copied_with_their_scale() -> None:
+    import copy
+    import pickle
+
+    adapter = MODELS["glm"]().to_marginaleffects(type="link")
+    for again in (copy.deepcopy(adapter), pickle.loads(pickle.dumps(adapter))):
+        assert again.scale == "link"
+        assert_allclose(me.predictions(again)["estimate"], me.predictions(adapter)["estimate"], rtol=1e-12)
 
 
 def test_what_is_refused() -> None:

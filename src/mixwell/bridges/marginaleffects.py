@@ -100,7 +100,7 @@ def _adapter() -> Callable[[Model, str], Any]:
 
         def __init__(self, m: Model, scale: str) -> None:
             self.scale, self.known = scale, model_variables(m)
-            names = [str(m.formula.response), *self.known]
+            names = [_response(m), *self.known]
             vault = ModelVault(
                 coef=m.fixef.values.copy(),
                 coefnames=np.array(m.fixef.names),
@@ -199,8 +199,8 @@ def _no_formula(data: Any) -> Any:
 def _storage(column: Column, variable: Variable | None) -> Literal["number", "boolean", "text"]:
     """Say how a column stands in the package's table.
 
-    Factors of numbers stay numbers: the package casts what a user passes to the type of the fitted column, and
-    a whole number that is cast to a category is taken for its position.
+    Factors of numbers stay numbers: the package casts what a user passes to the type of the fitted column,
+    and a whole number that is cast to a category is taken for its position.
     """
     if variable is None or not variable.is_factor:
         plain: dict[str, Literal["number", "boolean"]] = {"numeric": "number", "boolean": "boolean"}
@@ -218,9 +218,14 @@ def _kind(variable: Variable) -> str:
     return "binary" if variable.is_zero_one else "numeric"
 
 
+def _response(m: Model) -> str:
+    text = str(m.design.response)
+    return f"({text})" if text in _RESERVED else text
+
+
 def _fitted(m: Model) -> dict[str, Column]:
     """Response, variables, grouping factors and weights at the fitted rows, as far as they are whole."""
-    response = str(m.formula.response)
+    response = _response(m)
     known = list(model_variables(m))
     grouping = [name for term in m.formula.random for each in term.group for name in variables(each)]
     weights = m.arguments.get("weights")
@@ -241,6 +246,6 @@ def _read(series: Any, variable: Variable) -> Any:
         numbers = series.cast(float).to_numpy()
         if not variable.is_factor:
             return numbers
-        of_number = {float(level): level for level in variable.levels}
+        of_number: dict[Any, Any] = {level: level for level in variable.levels}  # 2.0 finds 2
         return [of_number.get(number, number) for number in numbers.tolist()]
     return series.cast(bool).to_list()
