@@ -143,10 +143,12 @@ def test_factors_of_numbers_and_booleans_in_new_rows(library: str) -> None:
     high, low = (m.predict(DATA | {"k": np.full(240, k)}).mean() for k in (3, 1))
     assert_allclose(theirs["estimate"].to_numpy(), [high - low], rtol=1e-9)
     frame = pandas.DataFrame(DATA)
-    frame["k"] = pandas.Categorical(frame["k"], categories=[3, 1, 2])
-    m = mw.lm("y ~ x + k", frame)
-    theirs = me.predictions(m.to_marginaleffects(), newdata=rows)
-    assert_allclose(theirs["estimate"].to_numpy(), m.predict(new), rtol=1e-12)
+    for levels in ([3, 1, 2], ["3", "1", "2"]):
+        k = frame["k"].astype(type(levels[0]))
+        m = mw.lm("y ~ x + k", frame.assign(k=pandas.Categorical(k, categories=levels)))
+        theirs = me.predictions(m.to_marginaleffects(), newdata=rows)
+        own = m.predict(new | {"k": sorted(levels)})
+        assert_allclose(theirs["estimate"].to_numpy(), own, rtol=1e-12)
     with pytest.raises(mw.MixwellError, match="MW-"):
         me.predictions(m.to_marginaleffects(), newdata=polars.DataFrame(new | {"k": [1, 2, 4]}))
 

@@ -44,6 +44,8 @@ def to_arviz(replicates: Bootstrap) -> Any:
     >>> draws["posterior"]["fixef"].shape, draws["posterior"]["coefficient"].values.tolist()
     ((1, 50, 2), ['(Intercept)', 'Days'])
     """
+    import mixwell as mw  # noqa: PLC0415
+
     try:
         import arviz  # noqa: PLC0415
     except ModuleNotFoundError:
@@ -59,10 +61,15 @@ def to_arviz(replicates: Bootstrap) -> Any:
     if fixef:
         draws = {"fixef": np.stack([own[name] for name in fixef], axis=-1)[None], **draws}
         dims, coords = {"fixef": ["coefficient"]}, {"coefficient": fixef}
-    data = arviz.from_dict(posterior=draws, dims=dims, coords=coords)
+    groups: dict[str, Any] = {"posterior": draws}
+    if hasattr(arviz, "InferenceData"):
+        data = arviz.from_dict(**groups, dims=dims, coords=coords)
+    else:  # from version 1 on, with trees of xarray
+        data = arviz.from_dict(groups, dims=dims, coords=coords)
     data["posterior"].attrs.update(
         what=_WHAT,
         formula=str(m.formula),
+        mixwell=mw.__version__,
         method=replicates.method,
         seed=str(replicates.seed),
         left_out=int((~usable).sum()),

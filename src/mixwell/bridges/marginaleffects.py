@@ -199,8 +199,9 @@ def _no_formula(data: Any) -> Any:
 def _storage(column: Column, variable: Variable | None) -> Literal["number", "boolean", "text"]:
     """Say how a column stands in the package's table.
 
-    Factors of numbers stay numbers: the package casts what a user passes to the type of the fitted column,
-    and a whole number that is cast to a category is taken for its position.
+    Factors of numbers stay numbers, and texts that are whole numbers become some: the package casts what a
+    user passes to the type of the fitted column, and a whole number that is cast to a category is taken for
+    its position.
     """
     if variable is None or not variable.is_factor:
         plain: dict[str, Literal["number", "boolean"]] = {"numeric": "number", "boolean": "boolean"}
@@ -208,7 +209,10 @@ def _storage(column: Column, variable: Variable | None) -> Literal["number", "bo
     kinds = {type(level) for level in variable.levels}
     if kinds <= {bool, np.bool_}:
         return "boolean"
-    return "number" if all(issubclass(each, (int, float, np.number)) for each in kinds) else "text"
+    if all(issubclass(each, (int, float, np.number)) for each in kinds):
+        return "number"
+    texts = [level_text(level) for level in variable.levels]
+    return "number" if all(text.isdecimal() and text == str(int(text)) for text in texts) else "text"
 
 
 def _kind(variable: Variable) -> str:
@@ -246,6 +250,6 @@ def _read(series: Any, variable: Variable) -> Any:
         numbers = series.cast(float).to_numpy()
         if not variable.is_factor:
             return numbers
-        of_number: dict[Any, Any] = {level: level for level in variable.levels}  # 2.0 finds 2
+        of_number = {float(level_text(level)): level for level in variable.levels}
         return [of_number.get(number, number) for number in numbers.tolist()]
     return series.cast(bool).to_list()

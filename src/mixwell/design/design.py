@@ -86,12 +86,12 @@ class Recipe:
     def fixed(self, data: Any) -> Columns:
         """Columns of X, each float64 (n,) or None for the intercept."""
         used = [expr for term in self.formula.terms for expr in term.factors]
-        return encode(self._encoder(data, used), self.fixed_plan, intercept=self.formula.intercept)[1]
+        return encode(self.encoder(data, used), self.fixed_plan, intercept=self.formula.intercept)[1]
 
     def random(self, data: Any) -> tuple[RandomDesign, ...]:
         """Random-effects terms with the training levels."""
         used = [expr for term in self.formula.random for expr in (*term.group, *_factors(term))]
-        encoder = self._encoder(data, used)
+        encoder = self.encoder(data, used)
         designs = []
         for term, planned, levels in zip(self.formula.random, self.random_plans, self.levels, strict=True):
             codes = _recode(encoder, term.group, levels)
@@ -103,7 +103,7 @@ class Recipe:
     def random_term(self, data: Any, at: int, *, levels: bool = True) -> RandomDesign:
         """One random-effects term; without `levels` no grouping column is read and every code is -1."""
         term = self.formula.random[at]
-        encoder = self._encoder(data, [*(term.group if levels else ()), *_factors(term)])
+        encoder = self.encoder(data, [*(term.group if levels else ()), *_factors(term)])
         known = self.levels[at]
         codes = _recode(encoder, term.group, known) if levels else np.full(encoder.n, -1, dtype=np.int32)
         encoded = encode(encoder, self.random_plans[at], intercept=term.intercept)
@@ -115,7 +115,7 @@ class Recipe:
         A row whose level is missing is a level of its own: nothing says that it shares one.
         """
         group, known = self.formula.random[at].group, self.levels[at]
-        encoder = self._encoder(data, group)
+        encoder = self.encoder(data, group)
         codes = _recode(encoder, group, known)
         rows = np.flatnonzero(codes < 0)
         if not rows.size:
@@ -129,25 +129,26 @@ class Recipe:
     def offset(self, data: Any) -> Floats | None:
         """Sum of the offset() terms and of the offset column; None without any."""
         exprs = self.formula.offsets + ((Name(self.offset_column),) if self.offset_column is not None else ())
-        encoder = self._encoder(data, exprs)
+        encoder = self.encoder(data, exprs)
         return sum((encoder.numeric(expr) for expr in exprs), np.zeros(encoder.n)) if exprs else None
 
     def extra(self, name: str, data: Any) -> Columns:
         """Columns of a further linear predictor, each float64 (n,) or None for ones."""
         formula, planned = self.further[name]
         used = [expr for term in formula.terms for expr in term.factors]
-        return encode(self._encoder(data, used), planned, intercept=formula.intercept)[1]
+        return encode(self.encoder(data, used), planned, intercept=formula.intercept)[1]
 
     def response(self, data: Any) -> Floats:
         """Values of the response (transformed as in the formula)."""
         assert self.formula.response is not None
-        return self._encoder(data, (self.formula.response,)).numeric(self.formula.response)
+        return self.encoder(data, (self.formula.response,)).numeric(self.formula.response)
 
     def numeric(self, expr: Expr, data: Any) -> Floats:
         """Values (n,) of one expression, such as a part of cbind()."""
-        return self._encoder(data, (expr,)).numeric(expr)
+        return self.encoder(data, (expr,)).numeric(expr)
 
-    def _encoder(self, data: Any, exprs: Iterable[Expr]) -> Encoder:
+    def encoder(self, data: Any, exprs: Iterable[Expr]) -> Encoder:
+        """Return what evaluates expressions on the rows of a table, with what was learned from the fitted ones."""
         frame = Frame.from_data(data, [name for expr in exprs for name in variables(expr)])
 
         def read(name: str) -> Column:

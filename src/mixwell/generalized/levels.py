@@ -165,5 +165,5 @@ def _covariances(
         codes = np.arange(levels, dtype=np.int32) if mine else np.full(levels, -1, dtype=np.int32)
         terms.append(replace(term, codes=codes, columns=tuple(unit)))
     rows = Rows(levels, (), None, None, tuple(terms), (True,) * len(terms))
-    total = prediction_rows._conditional(m, rows)
+    total = prediction_rows.conditional_variance(m, rows)
     return np.where(both > 0, 0.5 * (total - 2.0) * both, 0.0)

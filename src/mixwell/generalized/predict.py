@@ -26,7 +26,16 @@ if TYPE_CHECKING:
     from mixwell.generalized.model import GeneralizedModel
 
 
-__all__ = ["auxiliary", "fitted", "predict"]
+__all__ = [
+    "Target",
+    "auxiliary",
+    "fitted",
+    "predict",
+    "rows_to_predict",
+    "target_slopes",
+    "targets_of",
+    "wants_marginal",
+]
 
 Array = NDArray[np.float64]
 Type = Literal["response", "link", "conditional", "zprob", "zlink", "disp", "probs", "cumulative", "class"]
@@ -160,7 +169,7 @@ def predict(
     >>> {name: float(values[0].round(3)) for name, values in table.items()}
     {'fit': 16.0, 'se': 8.748, 'lower': 5.479, 'upper': 46.724}
     """
-    marginal = _options(m, type, re, new_levels)
+    marginal = wants_marginal(m, type, re, new_levels)
     if interval is not None:
         choice("interval", interval, ("confidence", "prediction"))
     if isinstance(level, bool) or not isinstance(level, (int, float)) or not 0.0 < level < 1.0:
@@ -168,9 +177,9 @@ def predict(
     drawn = interval == "prediction"
     _simulated(m, type, interval, {"trials": trials, "n_sim": n_sim, "seed": seed}, se=se)
     chosen = (False,) * len(m.design.random) if marginal else chosen_terms(m, re)
-    targets = _targets(m, type, marginal=marginal)
+    targets = targets_of(m, type, marginal=marginal)
     frame = None if newdata is None else Frame.from_data(newdata)
-    rows = _rows(m, frame, chosen, others=marginal or drawn, unknown=new_levels)
+    rows = rows_to_predict(m, frame, chosen, others=marginal or drawn, unknown=new_levels)
     announce(rows)
     errors = se or interval is not None
     wanted = [drawn or each for each in targets[0].needs]
@@ -200,7 +209,7 @@ def predict(
 # --- options --------------------------------------------------------------------------------------------
 
 
-def _options(m: GeneralizedModel, type_: str, re: object, new_levels: str) -> bool:
+def wants_marginal(m: GeneralizedModel, type_: str, re: object, new_levels: str) -> bool:
     """Check them; return whether means over the random effects are wanted."""
     choice("type", type_, get_args(Type))
     choice("new_levels", new_levels, ("error", "population", "sample"))
@@ -254,9 +263,10 @@ def _count(n_sim: object) -> int:
 # --- rows -----------------------------------------------------------------------------------------------
 
 
-def _rows(
+def rows_to_predict(
     m: GeneralizedModel, frame: Frame | None, chosen: tuple[bool, ...], *, others: bool, unknown: str
 ) -> Rows:
+    """Read new rows; those of the fit if there is no frame."""
     if frame is None:
         rows = fitted_rows(m, chosen)
     else:
@@ -321,7 +331,7 @@ def _positive(values: Array) -> Array:
 
 
 @dataclass(frozen=True, slots=True)
-class _Target:
+class Target:
     """A function of the predictors of a row, and the scale on which its interval is symmetric.
 
     The scale "link" is eta itself; where `threshold` is given it is the link of the probability that the
@@ -336,26 +346,28 @@ class _Target:
     threshold: int | None = None
 
     def value(self, at: Predicted) -> Array:
+        """Return it at the predictors of rows, (n,)."""
         with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
             return np.asarray(self.function(at.eta, at.auxiliary, at.between))
 
 
-def _targets(m: GeneralizedModel, type_: str, *, marginal: bool) -> list[_Target]:
+def targets_of(m: GeneralizedModel, type_: str, *, marginal: bool) -> list[Target]:
+    """Say what `type` asks for: one target, or one for each category."""
     family, count = m.family, len(m.family.auxiliary)
     none = (False,) * count
     averaged = marginal and m.is_mixed
     if family.kind == "ordered":
         return _categories(m, type_, marginal=averaged)
     if type_ == "link":
-        return [_Target(lambda eta, aux, v: eta, "identity", none)]
+        return [Target(lambda eta, aux, v: eta, "identity", none)]
     if type_ in ("zprob", "zlink"):
         last = (*none[:-1], True)
         if type_ == "zlink":
-            return [_Target(lambda eta, aux, v: aux[-1], "identity", last)]
-        return [_Target(lambda eta, aux, v: mean_of("logit", aux[-1]), "logit", last)]
+            return [Target(lambda eta, aux, v: aux[-1], "identity", last)]
+        return [Target(lambda eta, aux, v: mean_of("logit", aux[-1]), "logit", last)]
     if type_ == "disp":
         first = family.auxiliary[0]
-        return [_Target(lambda eta, aux, v: first.natural(aux[0]), "log", (True, *none[1:]))]
+        return [Target(lambda eta, aux, v: first.natural(aux[0]), "log", (True, *none[1:]))]
     zeros = bool(family.zero) and type_ == "response"
     truncated = family.name.startswith("truncated")
     needs = [truncated] * count
@@ -385,14 +397,14 @@ def _targets(m: GeneralizedModel, type_: str, *, marginal: bool) -> list[_Target
     if averaged:
         scale = {"real": "identity", "binary": "logit", "share": "logit"}.get(family.kind, "log")
         scale = "log - 1" if truncated and not zeros else scale
-    return [_Target(function, scale, tuple(needs), averaged)]
+    return [Target(function, scale, tuple(needs), averaged)]
 
 
-def _categories(m: GeneralizedModel, type_: str, *, marginal: bool) -> list[_Target]:
+def _categories(m: GeneralizedModel, type_: str, *, marginal: bool) -> list[Target]:
     """Probabilities of categories, or up to them."""
     link, count = m.family.link, len(m.design.categories)
     if type_ == "link":
-        return [_Target(lambda eta, aux, v: eta, "identity", (False,) * (count - 1))]
+        return [Target(lambda eta, aux, v: eta, "identity", (False,) * (count - 1))]
 
     def up_to(j: int, eta: Array, aux: Sequence[Array], v: Array) -> Array:
         distance = aux[j] - eta
@@ -412,7 +424,7 @@ def _categories(m: GeneralizedModel, type_: str, *, marginal: bool) -> list[_Tar
         else:
             scale, threshold, function = "logit", None, _fixed(single, j)
         name = m.thresholds.names[j] if type_ == "cumulative" else labels[j]
-        out.append(_Target(function, scale, (True,) * (count - 1), marginal, name, threshold))
+        out.append(Target(function, scale, (True,) * (count - 1), marginal, name, threshold))
     return out
 
 
@@ -423,7 +435,7 @@ def _fixed(function: Callable[..., Array], j: int) -> Callable[..., Array]:
 # --- values, errors, intervals --------------------------------------------------------------------------
 
 
-def _plain(m: GeneralizedModel, type_: str, values: list[Array], targets: list[_Target]) -> Any:
+def _plain(m: GeneralizedModel, type_: str, values: list[Array], targets: list[Target]) -> Any:
     if type_ == "class":
         table = np.column_stack(values)
         best = np.where(np.isfinite(table).all(axis=1), np.argmax(np.nan_to_num(table), axis=1), -1)
@@ -435,7 +447,7 @@ def _plain(m: GeneralizedModel, type_: str, values: list[Array], targets: list[_
     return np.array(values[0])
 
 
-def _with_errors(m: GeneralizedModel, target: _Target, at: Predicted) -> tuple[Array, Array]:
+def _with_errors(m: GeneralizedModel, target: Target, at: Predicted) -> tuple[Array, Array]:
     """Return values and standard errors, by the delta method."""
     assert at.covariance is not None
     fit = target.value(at)
@@ -447,12 +459,12 @@ def _with_errors(m: GeneralizedModel, target: _Target, at: Predicted) -> tuple[A
             slope = slope_of(m.family.link, at.auxiliary[target.threshold or 0] - at.eta)
             gradient[:, 0], gradient[:, 1 + (target.threshold or 0)] = -slope, slope
         else:
-            _differences(m, target, at, gradient)
+            target_slopes(m, target, at, gradient)
         variance = np.einsum("ni,nij,nj->n", gradient, at.covariance, gradient)
     return fit, np.sqrt(np.maximum(variance, 0.0))
 
 
-def _differences(m: GeneralizedModel, target: _Target, at: Predicted, out: Array) -> None:
+def target_slopes(m: GeneralizedModel, target: Target, at: Predicted, out: Array) -> None:
     """Fill in derivatives by differences of the fourth order."""
 
     def moved(component: int, size: Array | float) -> Array:
@@ -473,7 +485,7 @@ def _differences(m: GeneralizedModel, target: _Target, at: Predicted, out: Array
         out[:, -1] = 0.5 * (16.0 * near - far - 30.0 * moved(0, 0.0)) / (12.0 * _WIDE**2)
 
 
-def _table(m: GeneralizedModel, target: _Target, at: Predicted, quantile: Any) -> dict[str, Array]:
+def _table(m: GeneralizedModel, target: Target, at: Predicted, quantile: Any) -> dict[str, Array]:
     fit, spread = _with_errors(m, target, at)
     columns = {"fit": fit, "se": spread}
     if quantile is not None:
@@ -498,7 +510,7 @@ def _masked(values: Array, fit: Array) -> Array:
 
 
 def _of_response(
-    m: GeneralizedModel, target: _Target, at: Predicted, trials: Array | None, *, marginal: bool
+    m: GeneralizedModel, target: Target, at: Predicted, trials: Array | None, *, marginal: bool
 ) -> Array:
     """Variance of a response about the prediction: of the family, and between levels by the delta method."""
     shapes = natural(m, at.auxiliary)
@@ -509,7 +521,7 @@ def _of_response(
         mu = mean_of(m.family.link, at.eta)
         variance = m.family.variance(mu, shapes, trials)
         gradient = np.zeros((at.eta.size, 2 + len(at.auxiliary)))
-        _differences(m, replace(target, marginal=False), at, gradient)
+        target_slopes(m, replace(target, marginal=False), at, gradient)
         return np.asarray(variance + gradient[:, 0] ** 2 * at.between)
 
 

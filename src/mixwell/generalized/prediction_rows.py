@@ -27,7 +27,16 @@ if TYPE_CHECKING:
     from mixwell.design.frame import Frame
     from mixwell.generalized.model import GeneralizedModel
 
-__all__ = ["Predicted", "between", "mode_slopes", "predicted_rows"]
+__all__ = [
+    "Predicted",
+    "auxiliary_columns",
+    "between",
+    "between_slopes",
+    "conditional_variance",
+    "mode_slopes",
+    "parameter_covariance",
+    "predicted_rows",
+]
 
 Array = NDArray[np.float64]
 AuxColumns = list[tuple[int, Array | None]]
@@ -74,7 +83,7 @@ def predicted_rows(
         Whether the covariance of the errors is wanted.
     """
     eta = rows.predicted(m.fixef.values, [np.asarray(b) for b in m.core["b"]])
-    columns = _auxiliary_columns(m, frame, wanted)
+    columns = auxiliary_columns(m, frame, wanted)
     auxiliary = tuple(
         fixed_part([c for _, c in own], m.gamma[[j for j, _ in own]], rows.n) for own in columns
     )
@@ -83,7 +92,7 @@ def predicted_rows(
     return Predicted(eta, auxiliary, v, covariance)
 
 
-def _auxiliary_columns(
+def auxiliary_columns(
     m: GeneralizedModel, frame: Frame | None, wanted: Sequence[bool]
 ) -> tuple[AuxColumns, ...]:
     """Columns of the auxiliary predictors with the position of their coefficients; none if not wanted."""
@@ -118,7 +127,7 @@ def between(rows: Rows, lambdas: Sequence[Array]) -> Array:
 # --- covariance -----------------------------------------------------------------------------------------
 
 
-def _parameters(m: GeneralizedModel) -> Array:
+def parameter_covariance(m: GeneralizedModel) -> Array:
     """Covariance of psi in the core's coordinates: those of a classical model as in R's glm."""
     out = 2.0 * inverse_information(m.hessian)
     if m.is_classical:
@@ -150,7 +159,7 @@ def mode_slopes(m: GeneralizedModel) -> tuple[Array, ...]:
     return tuple(out)
 
 
-def _between_slopes(m: GeneralizedModel, rows: Rows) -> Array:
+def between_slopes(m: GeneralizedModel, rows: Rows) -> Array:
     """Return the derivatives (n, T) of `between` in theta of the core's coordinates."""
     psi, t = np.array(m.core["psi"]), m.theta.size
     out = np.zeros((rows.n, t))
@@ -168,10 +177,10 @@ def _between_slopes(m: GeneralizedModel, rows: Rows) -> Array:
 
 
 def _covariance(m: GeneralizedModel, rows: Rows, columns: Sequence[AuxColumns]) -> Array:
-    C, t, p = _parameters(m), m.theta.size, len(m.fixef)
+    C, t, p = parameter_covariance(m), m.theta.size, len(m.fixef)
     r = 2 + len(columns)
     effects = any(chosen and term is not None for chosen, term in zip(rows.chosen, rows.terms, strict=True))
-    spreads = _between_slopes(m, rows) if any(term is not None for term in rows.terms) else None
+    spreads = between_slopes(m, rows) if any(term is not None for term in rows.terms) else None
     out = np.empty((rows.n, r, r))
     step = max(1, _CHUNK // max(r * len(C), 1))
     for start in range(0, rows.n, step):
@@ -187,7 +196,7 @@ def _covariance(m: GeneralizedModel, rows: Rows, columns: Sequence[AuxColumns]) 
             J[:, -1, :t] = spreads[some]
         out[some] = J @ C @ J.swapaxes(1, 2)
     if effects:
-        out[:, 0, 0] += _conditional(m, rows)
+        out[:, 0, 0] += conditional_variance(m, rows)
     return out
 
 
@@ -205,7 +214,7 @@ def _effect_slopes(m: GeneralizedModel, rows: Rows, some: slice) -> Array:
     return out
 
 
-def _conditional(m: GeneralizedModel, rows: Rows) -> Array:
+def conditional_variance(m: GeneralizedModel, rows: Rows) -> Array:
     """Return z'K z of each row over the chosen terms; missing values count as zero."""
     terms = [
         (t, term)

@@ -87,7 +87,7 @@ def estimable(design: Design, kept: Sequence[int]) -> Estimable:
     """Find the estimable functions of a design whose columns `kept` are independent and span the others."""
     p = len(kept)
     variables = list(dict.fromkeys(key for planned in design.recipe.fixed_plan for key in planned))
-    encoder = design.recipe._encoder(design.frame, [expr for expr, _ in variables])
+    encoder = design.recipe.encoder(design.frame, [expr for expr, _ in variables])
 
     def read(expr: Expr, *, full: bool) -> Array:
         matrix = np.column_stack(encoder.columns(expr, full=full).columns)

@@ -24,9 +24,9 @@ from mixwell.formula import variables
 from mixwell.generalized import predict as generalized
 from mixwell.generalized.prediction_intervals import from_link
 from mixwell.generalized.prediction_rows import (
-    _auxiliary_columns,
-    _between_slopes,
-    _parameters,
+    auxiliary_columns,
+    between_slopes,
+    parameter_covariance,
     predicted_rows,
 )
 from mixwell.inference.anova import chosen_approximation
@@ -174,7 +174,7 @@ class Engine:
         if linear:
             rows = new_rows(m, frame, chosen, others=False, weights=False, unknown="error")
         else:
-            rows = generalized._rows(m, frame, chosen, others=marginal, unknown="error")
+            rows = generalized.rows_to_predict(m, frame, chosen, others=marginal, unknown="error")
         if loud:
             announce(rows)
         if self.offset is not None:
@@ -209,7 +209,7 @@ class Engine:
     def _generalized(self, rows: Rows, frame: Frame, dropped: Array | None) -> tuple[list[Values], Array]:
         m: Any = self.m
         marginal = self.re == "marginal"
-        targets = generalized._targets(m, self.type, marginal=marginal)
+        targets = generalized.targets_of(m, self.type, marginal=marginal)
         needs = targets[0].needs
         at = predicted_rows(m, rows, frame, needs, errors=False)
         X = rows.dense(slice(None))
@@ -223,11 +223,11 @@ class Engine:
             t, p = m.theta.size, X.shape[1]
             gradient = np.zeros((rows.n, t + p + m.gamma.size))
             gradient[:, t : t + p] = slopes[:, :1] * X
-            for k, own in enumerate(_auxiliary_columns(m, frame, needs)):
+            for k, own in enumerate(auxiliary_columns(m, frame, needs)):
                 for j, column in own:
                     gradient[:, t + p + j] += slopes[:, 1 + k] * (1.0 if column is None else column)
             if target.marginal and t:
-                gradient[:, :t] = slopes[:, -1:] * _between_slopes(m, rows)
+                gradient[:, :t] = slopes[:, -1:] * between_slopes(m, rows)
             out.append(Values(target.value(at), gradient, away))
         return out, at.eta
 
@@ -244,7 +244,7 @@ def _slopes(m: GeneralizedModel, target: Any, at: Any) -> Array:
         elif target.scale == "identity" and not any(target.needs) and not target.marginal:
             out[:, 0] = 1.0
         else:
-            generalized._differences(m, target, at, out)
+            generalized.target_slopes(m, target, at, out)
     return out
 
 
@@ -271,8 +271,8 @@ def engine(
     wanted = type or ("probs" if g.family.kind == "ordered" else "response")
     if wanted == "class":
         raise error("MW-P28", type=wanted, interval="se", advice="Use type='probs'.")
-    marginal = generalized._options(g, wanted, re, "error")
-    targets = generalized._targets(g, wanted, marginal=marginal)
+    marginal = generalized.wants_marginal(g, wanted, re, "error")
+    targets = generalized.targets_of(g, wanted, marginal=marginal)
     whole = any(targets[0].needs) or targets[0].marginal
     own = ("normal", g.ddf) if vcov == "model" else ("satterthwaite", "normal")
     if ddf not in own:
@@ -354,7 +354,7 @@ def with_mean_offset(use: Engine, moved: Collection[str]) -> Engine:
 
 def _joint_covariance(m: GeneralizedModel) -> Array:
     """Covariance of (theta in the core's coordinates, beta, gamma)."""
-    inner = _parameters(m)
+    inner = parameter_covariance(m)
     t, p = m.theta.size, len(m.fixef)
     change = np.eye(len(inner))
     change[t : t + p, t : t + p] = m.basis

@@ -97,12 +97,13 @@ class EMMeans:
         >>> m.emmeans("recipe").table()["lower"].round(3).tolist()
         [31.418, 29.94, 29.896]
         """
-        return self.model.design.frame.native_like(self._columns())
+        return self.model.design.frame.native_like(self.columns())
 
-    def _columns(self) -> dict[str, Any]:
+    def columns(self) -> dict[str, Any]:
+        """Return the labels and, (k,) each, means with errors and intervals."""
         estimate, se, df, t = examined(self.model, self.L, self.offset, self.lost, self.ddf)
         half = np.full(len(t), np.nan)
-        for family in self._families():
+        for family in self.families():
             correlation = correlations(self.model, self.L[family], self.ddf)
             count = len(family)
             _, c = adjusted(self.adjust, t[family], df[family], correlation, means=count, level=self.level)
@@ -117,7 +118,8 @@ class EMMeans:
         }
         return out | {"lower": np.fmin(lower, upper), "upper": np.fmax(lower, upper)}
 
-    def _families(self, by: Sequence[str] | None = None) -> list[list[int]]:
+    def families(self, by: Sequence[str] | None = None) -> list[list[int]]:
+        """Return the positions of the means of each family."""
         names = self.by if by is None else by
         keys = list(zip(*(self.labels[name] for name in names), strict=True)) or [()] * len(self.L)
         return [[i for i, key in enumerate(keys) if key == each] for each in dict.fromkeys(keys)]
@@ -186,7 +188,7 @@ class EMMeans:
             raise error(
                 "MW-A07", option="interaction", expected="None when method= is given", given=interaction
             )
-        families = self._families(apart)
+        families = self.families(apart)
         names: dict[str, list[Any]] = {name: [] for name in (["contrast"] if interaction is None else own)}
         labels: dict[str, list[Any]] = {name: [] for name in apart}
         blocks: list[Array] = []
@@ -287,7 +289,7 @@ class EMMeans:
         p = np.asarray(self.contrast("pairwise", adjust=adjust).columns()["p_value"])
         estimate = examined(self.model, self.L, self.offset, self.lost, self.ddf)[0]
         out, at = [""] * len(self.L), 0
-        for family in self._families():
+        for family in self.families():
             k = len(family)
             far = np.zeros((k, k), dtype=bool)
             far[np.triu_indices(k, 1)] = p[at : at + k * (k - 1) // 2] < alpha
@@ -297,7 +299,7 @@ class EMMeans:
             order = np.argsort(estimate[family][there], kind="stable")
             for j, shown in zip(there, letters(far, order), strict=True):
                 out[family[j]] = shown
-        return self.model.design.frame.native_like({**self._columns(), "letters": out})
+        return self.model.design.frame.native_like({**self.columns(), "letters": out})
 
     def plot(self, **options: Any) -> Plot:
         """Draw the means and their contrasts; options: method, adjust (of the contrasts), ax.
@@ -314,7 +316,7 @@ class EMMeans:
         return draw_means(self, **options)
 
     def _blocks(self) -> list[Block]:
-        columns = self._columns()
+        columns = self.columns()
         scale = scale_of(self.model, self.type, self.sd)
         of = {"response": " (response scale)"}.get(self.type, f" ({scale.link} scale)")
         what = f"Estimated marginal means{'' if scale.link == 'identity' else of}"

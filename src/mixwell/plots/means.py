@@ -96,9 +96,9 @@ def draw_means(
     >>> draw_means(m.emmeans("recipe"), method=None).data["label"]
     ['A', 'B', 'C']
     """
-    compared = method is not None and any(len(family) > 1 for family in means._families())
+    compared = method is not None and any(len(family) > 1 for family in means.families())
     contrasts = means.contrast(method, adjust=adjust) if compared and method is not None else None
-    found = [means._columns(), *([] if contrasts is None else [contrasts.columns()])]
+    found = [means.columns(), *([] if contrasts is None else [contrasts.columns()])]
     columns = mean_columns(means, contrasts, found)
     if not np.isfinite(columns["estimate"]).any():
         advice = "The data do not determine them: leave out interactions, or fix other variables with at=."
@@ -207,7 +207,7 @@ def mean_columns(
     (['A', 'B', 'C', 'B - A', 'C - B'], [33.12, 31.64, 31.6, -1.48, -0.04])
     """
     if found is None:
-        found = [means._columns(), *([] if contrasts is None else [contrasts.columns()])]
+        found = [means.columns(), *([] if contrasts is None else [contrasts.columns()])]
     own = [name for name in means.labels if name not in means.by]
     groups = _joined(means.labels, means.by)
     parts = [("mean", _joined(means.labels, own), groups, found[0], _estimate(found[0], means.labels))]
