@@ -148,7 +148,7 @@ class Recipe:
         return self.encoder(data, (expr,)).numeric(expr)
 
     def encoder(self, data: Any, exprs: Iterable[Expr]) -> Encoder:
-        """Return what evaluates expressions on the rows of a table, with what was learned from the fitted ones."""
+        """Return what evaluates expressions on the rows of a table as it did on the fitted ones."""
         frame = Frame.from_data(data, [name for expr in exprs for name in variables(expr)])
 
         def read(name: str) -> Column:
