@@ -243,6 +243,18 @@ def test_the_order_of_levels_is_part_of_the_table(tmp_path: Path) -> None:
     assert refused(path, data=flags | {"b": flags["b"].astype(int)}) == "MW-A139"
 
 
+def test_categories_that_are_no_text_are_named(tmp_path: Path) -> None:
+    frame = pd.DataFrame(table())
+    frame["part"] = pd.cut(frame["x"], [-9.0, 0.0, 9.0])
+    with pytest.raises(mw.MixwellError, match="column part") as caught:
+        mw.lm("y ~ part", frame).save(tmp_path / "fit")
+    assert caught.value.code == "MW-A136"
+    assert not (tmp_path / "fit").exists()
+    m = mw.lm("y ~ part", frame.assign(part=frame["part"].cat.rename_categories(str)))
+    m.save(tmp_path / "fit")
+    assert mw.load(tmp_path / "fit").summary() == m.summary()
+
+
 def test_missing_values_are_not_empty_texts(tmp_path: Path) -> None:
     data = table()
     data["f"] = [None if i == 5 else "" if i % 3 == 0 else "b" for i in range(120)]

@@ -799,7 +799,7 @@ MESSAGES |= {
     ),
     "MW-A136": Message(
         "the fit cannot be saved: its {what} holds values of type {kind}",
-        "Give numbers, text, or the name of a column, and fit again.",
+        "Give numbers, text, or the name of a column (categories of other kinds: .cat.rename_categories(str)), and fit again.",
         {"what": "weights", "kind": "object"},
     ),
     "MW-A137": Message(

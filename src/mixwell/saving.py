@@ -184,7 +184,10 @@ def _digest(columns: list[Column]) -> str:
 def _stored(column: Column, arrays: dict[str, Array]) -> dict[str, Any]:
     zone = None if column.timezone is None else str(column.timezone)
     record: dict[str, Any] = {"name": column.name, "kind": column.kind, "ordered": column.ordered}
-    record |= {"zone": zone, "levels": [_encoded(level, arrays, "level") for level in column.levels_]}
+    record |= {
+        "zone": zone,
+        "levels": [_encoded(level, arrays, f"column {column.name}") for level in column.levels_],
+    }
     for part in ("values", "absent", "codes_"):
         value = getattr(column, part)
         record[part] = None if value is None else _encoded(np.asarray(value), arrays, part)

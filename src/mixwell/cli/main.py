@@ -240,7 +240,7 @@ formulas:  (1 | g)  an intercept for each level of g;  (x | g)  and a slope;  (1
         "--over",
         dest="weights_of_means",
         default="equal",
-        choices=("equal", "proportional", "cells"),
+        choices=("equal", "proportional", "outer", "cells", "flat"),
         help="weights of the levels that are averaged over",
     )
     means.add_argument("--ddf", help="degrees of freedom: satterthwaite, kenward-roger, residual, normal")
