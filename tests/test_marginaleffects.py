@@ -202,6 +202,22 @@ def test_adapters_are_copied_with_their_scale() -> None:
         assert_allclose(me.predictions(again)["estimate"], me.predictions(adapter)["estimate"], rtol=1e-12)
 
 
+def test_versions_that_do_not_go_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    import polars
+
+    from mixwell.bridges import marginaleffects as bridge
+
+    assert bridge._release("0.10.1") > bridge._release("0.6.0") == (0, 6)
+    assert bridge._release("10.0.0rc1") > bridge._release("2.0.0-beta.1") == (2, 0)
+    bridge._adapter.cache_clear()
+    monkeypatch.setattr(polars, "__version__", "10.1.0")
+    monkeypatch.setattr(bridge, "version", lambda name: "0.6.0")
+    with pytest.raises(mw.MixwellError, match="MW-A166"):
+        MODELS["lm"]().to_marginaleffects()
+    monkeypatch.undo()
+    bridge._adapter.cache_clear()
+
+
 def test_what_is_refused() -> None:
     counts = {"n": [0, 0, 1, 4, 2, 0, 3, 0, 5, 1] * 6, "x": list(range(60))}
     m = mw.glm("n ~ x", counts, family="poisson", ziformula="~ 1")

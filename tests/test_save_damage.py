@@ -226,6 +226,35 @@ def test_files_that_cannot_be_read_say_why(tmp_path: Path) -> None:
     assert refused(tmp_path) == "MW-A137"
 
 
+def test_an_older_file_stays_when_writing_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(file: Any, **arrays: Any) -> None:
+        file.write(b"half")
+        raise OSError(28, "No space left on device")
+
+    path, m = tmp_path / "fit", fit("lm", table())
+    m.save(path)
+    before = path.read_bytes()
+    for failure in (full, interrupted):
+        with monkeypatch.context() as patch:
+            patch.setattr(np, "savez_compressed", failure)
+            with pytest.raises((mw.MixwellError, KeyboardInterrupt), match=r"No space|stop"):
+                m.save(path)
+        assert path.read_bytes() == before
+        assert [each.name for each in tmp_path.iterdir()] == ["fit"]
+    for place in (tmp_path / "nowhere" / "fit", tmp_path, path / "below"):
+        with pytest.raises(mw.MixwellError) as caught:
+            m.save(place)
+        assert caught.value.code == "MW-A142"
+    (tmp_path / "link").symlink_to(path)
+    fit("lmer", table()).save(tmp_path / "link")
+    assert (tmp_path / "link").is_symlink()
+    assert mw.load(path).is_mixed
+
+
+def interrupted(file: Any, **arrays: Any) -> None:
+    raise KeyboardInterrupt("stop")
+
+
 def test_the_order_of_levels_is_part_of_the_table(tmp_path: Path) -> None:
     """Coefficients are those of contrasts: with other levels first they would carry wrong names."""
     path = tmp_path / "fit"

@@ -827,6 +827,11 @@ MESSAGES |= {
         "The file was changed, or this version reads the formula otherwise. Fit again.",
         {"stored": "1743.6283", "found": "1799.0"},
     ),
+    "MW-A142": Message(
+        "the fit cannot be saved to '{path}': {reason}",
+        "Give the path of a file that may be written.",
+        {"path": "results/fit.mixwell", "reason": "No such file or directory"},
+    ),
     "MW-A146": Message(
         "there is no file '{path}'",
         "Give the path of a table; mixwell data sleepstudy --out sleep.csv writes one to begin with.",

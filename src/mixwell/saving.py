@@ -66,7 +66,8 @@ def save(m: FittedModel | GeneralizedModel, path: str | Path, *, data: bool = Tr
     Raises
     ------
     MixwellError
-        MW-A136 for an argument of the fit that cannot be stored.
+        MW-A136 for an argument of the fit that cannot be stored, MW-A142 where no file can be written. What
+        was at the path before stays then.
 
     Examples
     --------
@@ -109,8 +110,22 @@ def save(m: FittedModel | GeneralizedModel, path: str | Path, *, data: bool = Tr
         meta["columns"] = [_stored(column, arrays) for column in columns]
     arrays["meta"] = np.frombuffer(json.dumps(meta).encode(), dtype=np.uint8)
     arrays["checksum"] = checksum(arrays)
-    with Path(path).open("wb") as file:
-        np.savez_compressed(file, allow_pickle=False, **arrays)
+    _written(Path(path), arrays)
+
+
+def _written(path: Path, arrays: dict[str, Array]) -> None:
+    target = path.resolve()  # what a link stands for
+    partial = target.with_name(f"{target.name}.partial")
+    try:
+        try:
+            with partial.open("wb") as file:
+                np.savez_compressed(file, allow_pickle=False, **arrays)
+            partial.replace(target)
+        finally:
+            if partial.exists():
+                partial.unlink()
+    except OSError as failure:
+        raise error("MW-A142", path=str(path), reason=failure.strerror or type(failure).__name__) from None
 
 
 def fingerprint(m: FittedModel | GeneralizedModel) -> str:

@@ -8,6 +8,7 @@ transformations, contrasts and offsets are those of the fit.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable
 from functools import cache
 from importlib.metadata import version
@@ -187,7 +188,7 @@ def _again(m: Model, scale: str) -> Any:
 
 
 def _release(version: str) -> tuple[int, int]:
-    major, minor = version.split(".")[:2]
+    major, minor = re.findall(r"\d+", version)[:2]
     return int(major), int(minor)
 
 
