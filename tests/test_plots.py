@@ -681,3 +681,16 @@ def test_seeds(herds, sleep):
         assert len(m.plot.qq(seed=None, simulations=19).data["lower"]) == m.nobs
         with pytest.raises(mw.MixwellError, match="MW-A07"):
             m.plot.qq(seed=-1)
+
+
+def test_a_number_in_factor_is_held_at_a_level() -> None:
+    """Half way between two levels there is no prediction."""
+    rng = np.random.default_rng(5)
+    data = {"x": rng.normal(size=60), "k": np.tile([1, 2], 30), "g": np.repeat(list("abcdef"), 10)}
+    data["y"] = data["x"] + data["k"] + rng.normal(size=60)
+    m = mw.lmer("y ~ x + factor(k) + (1 | g)", data)
+    drawn = m.plot.fitted("x").data
+    lines = [i for i, what in enumerate(drawn["what"]) if what == "population"]
+    x, y = np.asarray(drawn["x"])[lines], np.asarray(drawn["response"])[lines]
+    levels = m.predict({"x": x, "k": np.ones(x.size)}, re="population")
+    np.testing.assert_allclose(y, levels, rtol=1e-12)  # as frequent as the other one, and the first

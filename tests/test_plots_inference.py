@@ -561,3 +561,12 @@ def test_certificate_of_a_search_that_was_stopped():
     assert "✗ FAIL" in [text.get_text() for axes in panels(drawn) for text in axes.texts]
     steep = where(drawn.data, panel="gradient")["value"].astype(float)
     assert steep.max() > 1e-3
+
+
+def test_a_forest_of_the_fast_stage_has_wald_intervals() -> None:
+    data = mw.data.load("cbpp", "dict")
+    formula = "cbind(incidence, size - incidence) ~ period + (1 | herd)"
+    m = mw.glmer(formula, data, family="binomial", nagq=0)
+    drawn = m.plot.forest()
+    assert "Wald" in drawn.axes[1].get_xlabel()
+    assert drawn.data["lower"].tolist() == m.plot.forest(random="wald").data["lower"].tolist()

@@ -121,7 +121,7 @@ def descend(evaluate: Criterion, w: Array, b: Array | None = None) -> tuple[floa
     f, g = evaluate(w)
     b = np.eye(w.size) if b is None else b.copy()
     for _ in range(_ROUNDS if math.isfinite(f) and w.size else 0):
-        step = -np.linalg.solve(b, g)
+        step = -_solved(b, g)
         promised = -0.5 * float(g @ step)
         if promised < PROMISED:
             break
@@ -143,6 +143,14 @@ def descend(evaluate: Criterion, w: Array, b: Array | None = None) -> tuple[floa
         if rounding:
             break
     return f, w, b
+
+
+def _solved(b: Array, g: Array) -> Array:
+    """b^-1 g; along what has no curvature up to rounding there is no step."""
+    try:
+        return np.asarray(np.linalg.solve(b, g))
+    except np.linalg.LinAlgError:
+        return np.asarray(np.linalg.lstsq(b, g)[0])
 
 
 def settle(

@@ -35,7 +35,7 @@ def forest(
     ddf: Ddf | None = None,
     intercept: bool = False,
     exponentiate: bool = False,
-    random: Literal["profile", "wald", "none"] = "profile",
+    random: Literal["profile", "wald", "none"] | None = None,
     ax: Any = None,
 ) -> Plot:
     """Draw the coefficients with their intervals, and beside them the standard deviations.
@@ -56,7 +56,7 @@ def forest(
         Show exp(coefficient), such as odds ratios, on a logarithmic axis.
     random
         Intervals of the standard deviations: "profile" or "wald", see `confint`; an estimate without interval
-        is hollow. "none" leaves this panel out.
+        is hollow. "none" leaves this panel out. If None, profile, and Wald for fits with `nagq=0`.
     ax
         Axes to draw on, one a panel.
 
@@ -73,9 +73,11 @@ def forest(
     >>> drawn.data["term"][:2], len(drawn.data["term"])
     (['Days', 'sd_(Intercept)|Subject'], 8)
     """
-    choice("random", random, ("profile", "wald", "none"))
     checked_level(level)
     models = [m, *(others if isinstance(others, Sequence) else [others])]
+    if random is None:  # the fast stage has no likelihood to profile
+        random = "wald" if any(getattr(each, "nagq", 1) == 0 for each in models) else "profile"
+    choice("random", random, ("profile", "wald", "none"))
     if names is None:
         names = [""] if len(models) == 1 else [f"model {i + 1}" for i in range(len(models))]
     if len(names) != len(models) or isinstance(names, str):

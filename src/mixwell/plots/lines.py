@@ -152,8 +152,8 @@ class _Layout:
         What makes the panels, its levels, the level of each row, and the levels shown, in order.
     re
         Grouping factors whose effects a line of a level has.
-    held
-        Variables that vary within panels and are held on lines.
+    held, averaged
+        Variables that vary within panels and are held on lines, and those of them that are at their mean.
     """
 
     name: str
@@ -165,6 +165,7 @@ class _Layout:
     shown: Ints
     re: tuple[str, ...]
     held: tuple[str, ...]
+    averaged: tuple[str, ...]
 
     @property
     def key(self) -> str:
@@ -203,7 +204,7 @@ def _layout(m: Model, x: str | None, groups: str | None, limit: int) -> _Layout:
         )
     name = _along(m, known, codes) if x is None else x
     if name is None:  # no predictor at all: levels beside each other
-        return _Layout(groups or "rows", None, True, "", labels, codes, spread(order, _STRIPS), re, ())
+        return _Layout(groups or "rows", None, True, "", labels, codes, spread(order, _STRIPS), re, (), ())
     held = [
         each
         for each, variable in known.items()
@@ -211,8 +212,18 @@ def _layout(m: Model, x: str | None, groups: str | None, limit: int) -> _Layout:
     ]
     shown = spread(order, limit)
     variable = known[name]
+    numbers = tuple(each for each in held if not known[each].is_factor)
     return _Layout(
-        name, variable.column, variable.is_factor, groups or "", labels, codes, shown, re, tuple(held)
+        name,
+        variable.column,
+        variable.is_factor,
+        groups or "",
+        labels,
+        codes,
+        shown,
+        re,
+        tuple(held),
+        numbers,
     )
 
 
@@ -330,7 +341,7 @@ def _line_table(everything: dict[str, Column], layout: _Layout, rows: Ints) -> t
     for name, column in everything.items():
         if name == layout.name:
             table[name] = x
-        elif column.kind == "numeric" and name in layout.held:
+        elif name in layout.averaged:
             table[name] = np.full(count, column.numeric()[rows].mean())
         else:
             codes, _ = column.codes()
