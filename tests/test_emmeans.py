@@ -618,3 +618,57 @@ def test_tables_come_in_the_library_of_the_data(backend: str) -> None:
         assert type(found) is type(cake(backend))
     assert "<table" in m.emmeans("recipe")._repr_html_()
     assert "<table" in m.contrast("recipe")._repr_html_()
+
+
+# --- what is zero whatever the data, and names that collide ------------------------------------------------
+
+
+@pytest.mark.parametrize("ddf", [None, "satterthwaite", "kenward-roger"])
+@pytest.mark.parametrize("coding", ["treatment", "sum", "helmert"])
+def test_a_contrast_that_is_zero_whatever_the_coefficients_has_no_test(ddf: str | None, coding: str) -> None:
+    """Without interactions their contrasts are exactly zero, not rounding over rounding."""
+    data, options = table("unbalanced"), {"contrasts": {"f": coding, "g": coding}}
+    m = (
+        mw.lm("y ~ f + g + x", data, **options)
+        if ddf is None
+        else mw.fit("y ~ f + g + x + (1 | subject)", data, **options)
+    )
+    for kinds in (["eff", "eff"], ["revpairwise", "poly"], ["del.eff", "mean_chg"]):
+        found = m.contrast(["f", "g"], interaction=kinds, ddf=ddf).table()
+        for column in ("estimate", "std_error", "lower", "upper"):
+            assert (found[column] == 0.0).all(), (kinds, column)
+        assert found["p_value"].isna().all()
+    for found in (
+        m.emtrends("x", by="f", ddf=ddf).hypothesis("pairwise", adjust="tukey").table(),
+        m.explore("f[a - b]:g[one - two]", ddf=ddf).table(),
+        m.explore("x:f[a - b]", ddf=ddf).table(),
+    ):
+        for column in ("estimate", "std_error", "lower", "upper"):
+            assert_allclose(found[column], 0.0, atol=1e-12)
+        assert found["p_value"].isna().all()
+    rest = m.contrast(["f", "g"], method="poly", adjust="none", ddf=ddf).table()
+    assert np.isfinite(rest["p_value"]).any()  # others of the family are tested
+
+
+@pytest.mark.parametrize("weights", ["equal", "proportional", "outer", "cells", "flat"])
+def test_weights_do_not_matter_where_nothing_is_averaged(weights: str) -> None:
+    """A cell without data has a mean by an additive fit, and no weight to lose."""
+    m = mw.lm("angle ~ recipe + temperature", table("cake_holes"))
+    a, b = (m.emmeans(["recipe", "temperature"], weights=w).table() for w in ("equal", weights))
+    for column in ("emmean", "std_error", "df", "lower", "upper"):
+        assert_allclose(a[column], b[column], rtol=1e-13)
+    # Averaged over, cells without any data have none.
+    small = {"y": [1.0, 2, 4, 3, 6, 5], "f": list("aabbab"), "g": list("uvuvuv"), "h": list("pppppq")}
+    means = mw.lm("y ~ f + g + h", small).emmeans(["f", "h"], weights="cells").table()
+    lost = [f == "a" and h == "q" for f, h in zip(means["f"], means["h"], strict=True)]
+    assert np.isnan(means["emmean"]).tolist() == np.isnan(means["std_error"]).tolist() == lost
+
+
+def test_means_whose_levels_read_the_same_keep_their_contrasts() -> None:
+    rng = np.random.default_rng(5)
+    data = {"f": ["a", "a b"] * 20, "g": ["c"] * 20 + ["b c"] * 20, "y": rng.normal(size=40).tolist()}
+    m = mw.lm("y ~ f * g", data)
+    for method, count in (("eff", 4), ("del.eff", 4), ("pairwise", 6), ("trt.vs.ctrl", 3), ("consec", 3)):
+        found = m.contrast(["f", "g"], method=method).table()
+        assert len(found["contrast"]) == len(set(found["contrast"])) == count, method
+    assert "'a b' 'c' effect" in m.contrast(["f", "g"], method="eff").table()["contrast"]

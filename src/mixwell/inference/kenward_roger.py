@@ -58,8 +58,8 @@ class KenwardRoger:
     covariance: Array
 
     def df(self, rows: Array) -> Array:
-        """Degrees of freedom of each row of L (r, p)."""
-        return np.array([self._moments(row[None])[0] for row in rows])
+        """Degrees of freedom of each row of L (r, p); NaN of a row of zeros, which needs none."""
+        return np.array([self._moments(row[None])[0] if np.any(row) else math.nan for row in rows])
 
     def joint(self, rows: Array, difference: Array) -> Joint:
         """F test of all rows, scaled as Kenward and Roger do."""

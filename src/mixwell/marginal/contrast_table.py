@@ -72,14 +72,15 @@ class Contrasts:
             p[family], c = adjusted(
                 self.adjust, t[family], df[family], correlation, means=self.means, level=self.level
             )
-            half[family] = c * se[family]
+            half[family] = np.where(se[family] == 0, 0.0, c * se[family])
         out: dict[str, Any] = dict(self.labels)
         lower, upper = estimate - half, estimate + half
         name = "estimate"
         if self.scale.ratio:
             name, rate = self.scale.ratio, math.log(self.scale.base)
-            estimate, lower, upper = (np.exp(rate * each) for each in (estimate, lower, upper))
-            se = rate * estimate * se
+            with np.errstate(over="ignore", invalid="ignore"):  # separated data: infinite ratios are infinite
+                estimate, lower, upper = (np.exp(rate * each) for each in (estimate, lower, upper))
+                se = rate * estimate * se
         out |= {name: estimate, "std_error": se, "df": df, "statistic": t, "p_value": p}
         return out | {"lower": lower, "upper": upper}
 

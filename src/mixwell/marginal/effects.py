@@ -107,7 +107,12 @@ class Values(NamedTuple):
             out = rows @ gradient
             return np.where(np.abs(out) > _ROUNDING * (np.abs(rows) @ np.abs(gradient)), out, 0.0)
 
-        return self.mapped(value, change)
+        found = self.mapped(value, change)
+        # What depends on no coefficient is zero, or a difference of offsets and larger than this.
+        flat = ~found.gradient.any(axis=1)
+        size = np.abs(rows) @ np.abs(np.nan_to_num(self.value))
+        value[flat & (np.abs(value) <= _NOISE * size)] = 0.0
+        return found
 
 
 def averaged(values: Values, group: Ints, count: int, weights: Array | None = None) -> Values:

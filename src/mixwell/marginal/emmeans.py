@@ -27,7 +27,7 @@ from mixwell.marginal.contrasts import DEFAULT_ADJUST, PAIRS, coefficients, lett
 from mixwell.marginal.functions_of_means import correlations, examined, printed, said
 from mixwell.marginal.joint_tests import joint_tests
 from mixwell.marginal.layout import check_level
-from mixwell.marginal.reference_grid import Weights, averages, not_lost, read_question
+from mixwell.marginal.reference_grid import Weights, averages, not_lost, read_question, without_rounding
 from mixwell.options import checked, choice
 
 if TYPE_CHECKING:
@@ -195,7 +195,7 @@ class EMMeans:
         groups: list[tuple[int, ...]] = []
         for family in families:
             if interaction is None:
-                texts = [" ".join(level_text(self.labels[name][i]) for name in own) for i in family]
+                texts = _texts([[level_text(self.labels[name][i]) for name in own] for i in family])
                 found = coefficients(method, texts, _control(texts, ref))
                 rows = np.array(list(found.values())).reshape(len(found), len(family))
                 names["contrast"] += list(found)
@@ -225,7 +225,7 @@ class EMMeans:
             {**names, **labels},
             tuple(apart),
             tuple(groups),
-            C @ np.nan_to_num(self.L),
+            without_rounding(C, np.nan_to_num(self.L)),
             C @ np.nan_to_num(self.offset),
             lost,
             max(len(family) for family in families),
@@ -351,6 +351,12 @@ def _usual(method: Method, interaction: Any) -> Adjust:
     if interaction is not None or not isinstance(method, str):
         return "none"
     return DEFAULT_ADJUST.get(method, "none")
+
+
+def _texts(levels: list[list[str]]) -> list[str]:
+    """Names of the means: their levels, in quotes if "a b", "c" and "a", "b c" would be the same."""
+    plain = [" ".join(each) for each in levels]
+    return plain if len(set(plain)) == len(plain) else [" ".join(map(repr, each)) for each in levels]
 
 
 def _control(texts: list[str], ref: int | str) -> int:

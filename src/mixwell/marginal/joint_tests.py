@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from mixwell.formula import variables
 from mixwell.marginal.contrasts import coefficients
 from mixwell.marginal.functions_of_means import joint_test
-from mixwell.marginal.reference_grid import Question, averages, read_question
+from mixwell.marginal.reference_grid import Question, averages, read_question, without_rounding
 from mixwell.options import checked
 
 if TYPE_CHECKING:
@@ -104,7 +104,9 @@ def _add(
     count = C.shape[1]
     for start in range(0, len(means.L), count):
         rows = slice(start, start + count)
-        test = joint_test(m, C @ means.L[rows], C @ means.offset[rows], C @ means.lost[rows], ddf)
+        test = joint_test(
+            m, without_rounding(C, means.L[rows]), C @ means.offset[rows], C @ means.lost[rows], ddf
+        )
         for name in question.by:
             found[name].append(means.labels[name][start])
         found["term"].append(":".join(question.own))

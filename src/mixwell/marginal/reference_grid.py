@@ -24,13 +24,23 @@ if TYPE_CHECKING:
     from mixwell.fitted.result import FittedModel
     from mixwell.generalized.model import GeneralizedModel
 
-__all__ = ["Averages", "Model", "Question", "Weights", "averages", "not_lost", "read_question"]
+__all__ = [
+    "Averages",
+    "Model",
+    "Question",
+    "Weights",
+    "averages",
+    "not_lost",
+    "read_question",
+    "without_rounding",
+]
 
 Array = NDArray[np.float64]
 Model: TypeAlias = "FittedModel | GeneralizedModel"
 Weights = Literal["equal", "proportional", "outer", "cells", "flat"]
 
 _LOST = 1e-8
+_ROUNDING = 1e-13  # of sums that cancel
 _MOST = 500_000
 
 
@@ -139,7 +149,8 @@ def averages(
         members[tuple(position[j] for j in places)].append(i)
     counted = {n: values[n] for n in names if variables[n].is_factor or not (at is not None and n in at)}
     share = np.ones(len(positions))
-    if weights != "equal":
+    alone = len(positions) == len(members)  # nothing is averaged: weights do not matter
+    if weights != "equal" and not alone:
         share = _shares(m, variables, counted, (names, positions, wanted), weights)
     rows = []
     for own in members.values():
@@ -148,7 +159,11 @@ def averages(
         # Weights by counts in a cell without any: no mean, like one that cannot be estimated.
         w = w / total if total > 0 else np.full(len(own), np.nan)
         rows.append(
-            (w @ X[own], w @ offset[own], w @ lost[own] if total > 0 else np.full(lost.shape[1], np.inf))
+            (
+                without_rounding(w, X[own]),
+                w @ offset[own],
+                w @ lost[own] if total > 0 else np.full(lost.shape[1], np.inf),
+            )
         )
     labels = {name: [values[name][key[j]] for key in members] for j, name in enumerate(wanted)}
     over = tuple(name for name in names if len(values[name]) > 1 and name not in wanted)
@@ -159,6 +174,12 @@ def averages(
 def not_lost(lost: Array) -> NDArray[np.bool_]:
     """Say which rows of `lost` (k, d) are zero, so that their function is estimable."""
     return np.asarray(np.abs(lost).max(axis=1, initial=0.0) <= _LOST)
+
+
+def without_rounding(C: Array, L: Array) -> Array:
+    """Return C L with zeros where its terms cancel: what is left there is rounding, not an estimate."""
+    out = C @ L
+    return np.asarray(np.where(np.abs(out) <= _ROUNDING * (np.abs(C) @ np.abs(L)), 0.0, out))
 
 
 def _values(variable: Variable, at: Mapping[str, Any] | None, *, spread: bool) -> list[Any]:
@@ -206,7 +227,7 @@ def _rows(
     X = rows.dense(slice(None))
     found = dropped_columns(m)
     if found is None:
-        return X, offset, np.zeros((len(points), 0))
+        return X, offset, np.zeros((len(points), 1))
     here = with_coefficients(m.design.recipe.fixed(frame), intercept=ones)
     lost = found.away(rows.columns, [here[j] for j in found.positions], len(points))
     return X, offset, lost / found.spread

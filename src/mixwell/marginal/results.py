@@ -93,7 +93,8 @@ class Effects:
         """Return the limits of the confidence intervals, (r,) each."""
         if self.limits is not None and level in (None, self.level):
             return self.limits
-        half = self._tests(self.level if level is None else level)[2] * self.se
+        se = self.se
+        half = np.where(se == 0, 0.0, self._tests(self.level if level is None else level)[2] * se)
         return self.estimate - half, self.estimate + half
 
     def _tests(self, level: float) -> tuple[Array, Array, Array]:
